@@ -65,9 +65,12 @@ def test_reads_back() -> None:
 names = st.text("abcdefgh,-", min_size=1, max_size=12)
 
 
+properties = st.dictionaries(names, st.binary(max_size=20), max_size=4)
+
+
 @given(st.recursive(
-    st.dictionaries(names, st.binary(max_size=20), max_size=4).map(lambda p: (p, {})),
-    lambda kids: st.tuples(st.dictionaries(names, st.binary(max_size=20), max_size=4), st.dictionaries(names, kids, max_size=3)),
+    properties.map(lambda p: (p, {})),
+    lambda kids: st.tuples(properties, st.dictionaries(names, kids, max_size=3)),
     max_leaves=12,
 ))
 def test_any_tree_reads_back(shape: Any) -> None:

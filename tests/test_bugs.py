@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The bug registry."""
+
+from __future__ import annotations
+
+import pytest
+
+from vmemu import bugs
+from vmemu.errors import ConfigError
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bugs, "BUGS", {})
+    bugs.register(bugs.Bug("lost-wake", "guest", "a wake-up is dropped"))
+    bugs.register(bugs.Bug("token-zero", "protocols.kvm_x86", "token 0 is handed out"))
+
+
+@pytest.mark.usefixtures("registry")
+def test_resolve_and_switches() -> None:
+    found = bugs.resolve(["token-zero", "lost-wake", "token-zero"])
+    assert [b.id for b in found] == ["token-zero", "lost-wake"]
+    assert bugs.guest_switches(found) == "bug=lost-wake"
+    assert bugs.guest_switches([]) == ""
+
+
+@pytest.mark.usefixtures("registry")
+def test_unknown_and_twice() -> None:
+    with pytest.raises(ConfigError, match="did you mean lost-wake"):
+        bugs.resolve(["lost-wakes"])
+    with pytest.raises(ConfigError, match="vmemu bugs"):
+        bugs.resolve(["zzz"])
+    with pytest.raises(ValueError, match="twice"):
+        bugs.register(bugs.Bug("lost-wake", "guest", ""))
+
+
+def test_every_entry_says_what_it_does() -> None:
+    for bug in bugs.BUGS.values():
+        assert bug.text and bug.owner and bug.id == bug.id.lower() and "," not in bug.id

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Known bugs of real systems, as switches that put them back.
+
+An entry exists only when the code behind it does. The room that implements a bug registers it; a bug of the test guest
+is registered here, because the guest has no Python: its switch reaches the kernel as ``bug=NAME`` on its command line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from vmemu.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """`id` is what --bug takes; `owner` is the room that implements it, "guest" for the test guest's kernel."""
+
+    id: str
+    owner: str
+    text: str
+
+    @property
+    def guest(self) -> bool:
+        return self.owner == "guest"
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+BUGS: dict[str, Bug] = {}
+
+
+def register(bug: Bug) -> Bug:
+    """Add a bug to the registry; rooms call this when imported."""
+    if bug.id in BUGS:
+        raise ValueError(f"bug {bug.id} registered twice")
+    BUGS[bug.id] = bug
+    return bug
+
+
+def resolve(names: Iterable[str]) -> list[Bug]:
+    """The bugs of these names, each once, in the order given. ConfigError for an unknown one."""
+    found: dict[str, Bug] = {}
+    for name in names:
+        if name not in BUGS:
+            near = difflib.get_close_matches(name, BUGS, 1)
+            hint = f"did you mean {near[0]}?" if near else "`vmemu bugs` lists them"
+            raise ConfigError(f"--bug {name}: unknown bug, {hint}")
+        found[name] = BUGS[name]
+    return list(found.values())
+
+
+def guest_switches(bugs: Iterable[Bug]) -> str:
+    """``bug=a,b`` for the guest kernel's command line, or an empty string."""
+    ids = [b.id for b in bugs if b.guest]
+    return "bug=" + ",".join(ids) if ids else ""
