@@ -63,7 +63,7 @@ def declare(name: str, text: str, *actions: Do) -> EventKind:
 
 
 STORE_READ = declare("store.read", "a page is read back from the store", Do.FAIL, Do.CORRUPT, Do.DELAY)
-STORE_WRITE = declare("store.write", "a page is written to the store", Do.FAIL, Do.CORRUPT, Do.DROP, Do.DELAY)
+STORE_WRITE = declare("store.write", "a page is written to the store", Do.FAIL, Do.CORRUPT, Do.DELAY)
 
 
 @dataclass(frozen=True, slots=True)
