@@ -1,0 +1,443 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Floor 0: the engine. One C unit and its typed face.
+
+Nothing above this room knows Unicorn. Time is in `cycles` of 1/64 cycle (`CYC`), addresses are guest-physical unless named
+otherwise, pages are 4 KiB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import capstone
+import unicorn
+
+from vmemu.errors import ConfigError, EngineError
+from vmemu.isa import load_isa
+from vmemu.isa.base import Isa
+
+try:
+    from vmemu.core import _core
+except ImportError as error:  # pragma: no cover - only without a build
+    raise EngineError(f"the C unit is not built ({error}): run `python cffi_build.py`") from None
+
+ffi, lib = _core.ffi, _core.lib
+
+PAGE_SIZE = 4096
+CYC = 64
+NO_LIMIT = (1 << 64) - 1
+NO_SLOT = 0xFFFFFFFF
+
+
+class ExitKind(IntEnum):
+    """Why `CoreVcpu.run` returned (core.h, enum exit_kind)."""
+
+    NONE, LIMIT, STAGE2, HALT, HCALL, IRQ_WINDOW, MEM_ERROR, FATAL, STOP, ERROR = range(10)
+
+
+class IoKind(IntEnum):
+    """Synchronous accesses served in Python (core.h, enum io_kind)."""
+
+    MMIO_READ, MMIO_WRITE, PORT_IN, PORT_OUT, REG_READ, REG_WRITE, CPUID = range(7)
+
+
+class IoResult(IntEnum):
+    """Answer to a synchronous access (core.h, enum io_result)."""
+
+    OK, FAULT, STOP = range(3)
+
+
+class Access(IntEnum):
+    READ, WRITE, FETCH = range(3)
+
+
+class PageState(IntEnum):
+    """Stage-2 state of a guest page (core.h, enum s2_state)."""
+
+    NONE, ZERO, RESIDENT, SWAPPED, INFLIGHT, BAD = range(6)
+
+
+class PageFlag(IntEnum):
+    ACCESSED, DIRTY, PINNED = 1, 2, 4
+
+
+class S2Result(IntEnum):
+    OK, NOT_RAM, MISS, ERROR = range(4)
+
+
+class Pending(IntEnum):
+    """Kinds of events that the engine enters before the next instruction."""
+
+    NONE, PAGE_FAULT, EXCEPTION, IRQ, MEM_ERROR = range(5)
+
+
+#: Names of `vcpu.count` (core.h, enum counter).
+COUNTERS = (
+    "exit_limit", "exit_stage2", "exit_halt", "exit_hcall", "exit_irq", "exit_io", "exit_error",
+    "fault_guest", "fault_zero", "fault_swap", "fault_mem_error", "syscall", "exception", "irq",
+)  # fmt: skip
+
+
+def _error() -> str:
+    text: bytes = ffi.string(lib.core_error())
+    return text.decode(errors="replace")
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        raise EngineError(_error())
+
+
+def _load() -> None:
+    folder = Path(next(iter(unicorn.__path__))) / "lib"
+    found = sorted(folder.glob("libunicorn.so.2")) or sorted(folder.glob("libunicorn*"))
+    if not found:
+        raise EngineError(f"no libunicorn in {folder}: pip install unicorn==2.1.4")
+    cs = Path(next(iter(capstone.__path__))) / "lib" / "libcapstone.so"
+    if lib.core_init(str(found[0]).encode(), str(cs).encode()) < 0:
+        raise EngineError(_error())
+
+
+_load()
+_tested: set[str] = set()
+
+
+def selftest(isa: str) -> None:
+    """Check the facts about Unicorn that `isa` relies on, once a process.
+
+    Raises:
+        EngineError: a fact does not hold on this build; the text names it.
+    """
+    if isa not in _tested:
+        _check(lib.core_selftest(isa.encode()))
+        _tested.add(isa)
+
+
+def crc32c(data: bytes | bytearray | memoryview) -> int:
+    """CRC-32C (RFC 3720 B.4) of `data`."""
+    return int(lib.crc32c(ffi.from_buffer(data), len(data)))
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """One exit of a vCPU. `pc` and `insns` are exact, `cycles` is in CYC units."""
+
+    kind: ExitKind
+    access: int
+    nr: int
+    gpa: int
+    gva: int
+    pc: int
+    insns: int
+    cycles: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Outcome of the C stage-1 walker: status 0 ok, 1 guest fault, 2 a table page is not resident."""
+
+    status: int
+    gpa: int
+    prot: int
+    fault: int
+    table_error: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of the event ring; the meaning of a, b, c depends on `kind` (vmemu.core.events)."""
+
+    cycles: int
+    insns: int
+    kind: int
+    vcpu: int
+    a: int
+    b: int
+    c: int
+
+
+#: io(vcpu, kind, address, size, value) -> (result, value)
+IoHandler = Callable[["CoreVcpu", int, int, int, Any], tuple[int, Any]]
+
+
+@ffi.def_extern(name="vmemu_io", error=int(IoResult.STOP))  # type: ignore[untyped-decorator]
+def _io(ctx: Any, vcpu: int, kind: int, addr: int, size: int, value: Any) -> int:
+    machine: CoreMachine = ffi.from_handle(ctx)
+    try:
+        if kind == IoKind.CPUID:
+            result, answer = machine.io(machine.vcpus[vcpu], kind, addr, size, None)
+            for i in range(4):
+                value[i] = answer[i]
+            return int(result)
+        result, answer = machine.io(machine.vcpus[vcpu], kind, addr, size, value[0])
+        value[0] = answer & 0xFFFFFFFFFFFFFFFF
+        return int(result)
+    except BaseException as error:  # must not unwind through Unicorn: run() raises it again
+        machine.io_error = error
+        return int(IoResult.STOP)
+
+
+class CoreVcpu:
+    """One vCPU: an engine, its registers, its clock."""
+
+    def __init__(self, machine: CoreMachine, ptr: Any) -> None:
+        self.machine = machine
+        self.ptr = ptr
+        self.id = int(ptr.id)
+        self._index = machine.isa.registers.index
+
+    # ------------------------------------------------------------ registers
+    def get(self, name: str) -> int:
+        """Value of a register by its name in the isa room. Raises KeyError."""
+        return int(lib.vcpu_reg_get(self.ptr, self._index(name)))
+
+    def set(self, name: str, value: int) -> None:
+        """Write a register. Raises KeyError, or EngineError where the register cannot be written."""
+        _check(lib.vcpu_reg_set(self.ptr, self._index(name), value & 0xFFFFFFFFFFFFFFFF))
+
+    def registers(self) -> dict[str, int]:
+        """All declared registers."""
+        get, ptr = lib.vcpu_reg_get, self.ptr
+        return {r.name: int(get(ptr, i)) for i, r in enumerate(self.machine.isa.registers)}
+
+    @property
+    def pc(self) -> int:
+        return int(lib.vcpu_pc(self.ptr))
+
+    # ----------------------------------------------------------------- time
+    @property
+    def insns(self) -> int:
+        """Instructions completed, exact."""
+        return int(lib.vcpu_insns(self.ptr))
+
+    @property
+    def cycles(self) -> int:
+        """Local time in CYC units, at the instruction that PC points to."""
+        return int(lib.vcpu_now(self.ptr))
+
+    @property
+    def settled(self) -> bool:
+        """False after an exact stop inside a block: no event may be delivered before the block is done."""
+        return bool(lib.vcpu_settled(self.ptr))
+
+    def add_cycles(self, cycles: int, *, idle: bool = False) -> None:
+        """Advance local time by `cycles` CYC units (host work charged to the guest, or idle time)."""
+        lib.vcpu_add_cycles(self.ptr, cycles, idle)
+
+    @property
+    def idle_cycles(self) -> int:
+        return int(self.ptr.idle_cycles)
+
+    @property
+    def blocked_cycles(self) -> int:
+        """Time spent waiting for page-ins, in CYC units."""
+        return int(self.ptr.blocked_cycles)
+
+    @property
+    def halted(self) -> bool:
+        return bool(self.ptr.halted)
+
+    @halted.setter
+    def halted(self, value: bool) -> None:
+        self.ptr.halted = value
+
+    # ------------------------------------------------------------------ run
+    def run(self, cycle_limit: int = NO_LIMIT, insn_limit: int = NO_LIMIT) -> Exit:
+        """Run until an exit; limits are absolute values of `cycles` and `insns`.
+
+        Raises whatever a device handler raised during the run; the vCPU stands behind the instruction that called it.
+        """
+        lib.vcpu_run(self.ptr, cycle_limit, insn_limit)
+        x = self.ptr.exit
+        error, self.machine.io_error = self.machine.io_error, None
+        if error is not None:
+            raise error
+        why = ffi.string(x.why).decode(errors="replace") if x.why else ""
+        return Exit(ExitKind(x.kind), x.access, x.nr, x.gpa, x.gva, x.pc, x.insns, x.cycles, why)
+
+    def kick(self) -> None:
+        """Make a running vCPU look at its limits and interrupt lines at the next block."""
+        lib.vcpu_kick(self.ptr)
+
+    def set_irq(self, line: int, level: bool) -> None:
+        """Level of an interrupt line; lines are the architecture's own (arch_<isa>)."""
+        lib.vcpu_set_irq(self.ptr, line, level)
+
+    @property
+    def irq_lines(self) -> int:
+        return int(self.ptr.irq_lines)
+
+    def inject_irq(self, vector: int) -> None:
+        """Enter an external interrupt with `vector` before the next instruction."""
+        _check(lib.vcpu_inject(self.ptr, Pending.IRQ, vector, 0, False, 0, 0))
+
+    def inject_exception(self, vector: int, error: int = 0, addr: int = 0, aux: int = 0, has_error: bool = False) -> None:
+        """Enter an exception before the next instruction; fields as `struct pending` in core.h."""
+        _check(lib.vcpu_inject(self.ptr, Pending.EXCEPTION, vector, error, has_error, addr, aux))
+
+    def walk(self, va: int, access: int) -> Walk:
+        """Stage-1 walk by the C walker, in the vCPU's current mode."""
+        out = ffi.new("uint64_t[4]")
+        status = lib.vcpu_walk(self.ptr, va, access, out)
+        _check(status)
+        return Walk(int(status), int(out[0]), int(out[1]), int(out[2]), bool(out[3]))
+
+    def flush_tlb(self) -> None:
+        lib.vcpu_flush_tlb(self.ptr)
+
+    def counters(self) -> dict[str, int]:
+        return {name: int(self.ptr.count[i]) for i, name in enumerate(COUNTERS)}
+
+
+class CoreMachine:
+    """Frames, stage-2 map, event ring and vCPUs of one machine.
+
+    Args:
+        isa: "x86_64", "arm64" or "ppc64".
+        frames: resident limit in pages.
+        regions: (gpa, bytes) of each RAM region, page aligned.
+        io: serves device memory, ports and system registers.
+    """
+
+    def __init__(self, isa: str, frames: int, regions: list[tuple[int, int]], io: IoHandler) -> None:
+        selftest(isa)
+        self.isa: Isa = load_isa(isa)
+        self.io = io
+        self.io_error: BaseException | None = None
+        self.vcpus: list[CoreVcpu] = []
+        self._handle = ffi.new_handle(self)
+        ptr = lib.machine_new(isa.encode(), frames, lib.vmemu_io, self._handle)
+        if ptr == ffi.NULL:
+            raise EngineError(_error())
+        self.ptr = ffi.gc(ptr, lib.machine_free)
+        for gpa, size in regions:
+            if lib.s2_add_region(self.ptr, gpa, size) < 0:
+                raise ConfigError(_error())
+
+    def add_vcpu(self) -> CoreVcpu:
+        ptr = lib.vcpu_new(self.ptr)
+        if ptr == ffi.NULL:
+            raise EngineError(_error())
+        self.vcpus.append(CoreVcpu(self, ptr))
+        return self.vcpus[-1]
+
+    def add_mmio(self, page: int) -> None:
+        """Declare the guest-physical page of a device window (one page)."""
+        page &= ~(PAGE_SIZE - 1)
+        n = int(self.ptr.nmmio)
+        if page in [int(self.ptr.mmio[i]) for i in range(n)]:
+            return
+        if n >= 255:
+            raise ConfigError("more than 255 pages of device windows")
+        self.ptr.mmio[n] = page
+        self.ptr.nmmio = n + 1
+
+    def use_c_store(self) -> None:
+        """Keep swapped pages in the C unit's own `ram:` store."""
+        _check(lib.s2_use_c_store(self.ptr))
+
+    def set_timing(self, latency: int, depth: int) -> None:
+        """Page-in latency in CYC units and the number of requests served at once (1 to 64)."""
+        if not 1 <= depth <= 64 or latency < 0:
+            raise ConfigError(f"store latency {latency} with queue depth {depth}: depth must be 1 to 64")
+        self.ptr.timing.latency = latency
+        self.ptr.timing.depth = depth
+
+    # --------------------------------------------------------------- memory
+    def pin(self, lo: int, hi: int) -> None:
+        """Never page out [lo, hi). Raises ConfigError when it is not RAM or no frame is left."""
+        if lib.s2_pin(self.ptr, lo, hi) < 0:
+            raise ConfigError(_error())
+
+    def index(self, gpa: int) -> int:
+        """Page index of gpa, -1 when it is not RAM."""
+        return int(lib.s2_index(self.ptr, gpa))
+
+    def gpa(self, index: int) -> int:
+        return int(lib.s2_gpa(self.ptr, index))
+
+    def ensure(self, vcpu: CoreVcpu | None, gpa: int, write: bool = False) -> S2Result:
+        """Make a page resident if the C unit can (zero page, C store)."""
+        return S2Result(lib.s2_ensure(self.ptr, ffi.NULL if vcpu is None else vcpu.ptr, gpa, write))
+
+    def read_resident(self, gpa: int, size: int) -> bytes:
+        """Up to `size` bytes; shorter when a page is not resident or not RAM."""
+        buf = ffi.new("uint8_t[]", max(size, 1))
+        n = lib.machine_copy(self.ptr, gpa, buf, size, False)
+        return bytes(ffi.buffer(buf, n))
+
+    def write_resident(self, gpa: int, data: bytes) -> int:
+        """Bytes written; stops at the first page that is not resident."""
+        return int(lib.machine_copy(self.ptr, gpa, ffi.from_buffer(data), len(data), True))
+
+    def page(self, index: int) -> Any:
+        """The C struct s2_page of a page: state, flags, frame, slot, crc."""
+        return self.ptr.s2[index]
+
+    def frame_bytes(self, index: int) -> Any:
+        """Buffer over a resident page's bytes."""
+        return ffi.buffer(self.ptr.ram + int(self.ptr.s2[index].frame) * PAGE_SIZE, PAGE_SIZE)
+
+    def page_bytes_cstore(self, index: int) -> bytes:
+        """A page swapped to the C store, without paging it in."""
+        buf = ffi.new("uint8_t[]", PAGE_SIZE)
+        _check(lib.s2_peek(self.ptr, index, buf))
+        return bytes(ffi.buffer(buf))
+
+    def not_zero_pages(self) -> Iterator[int]:
+        """Indexes of pages that are not known to be zero, ascending."""
+        i = -1
+        while (i := int(lib.machine_nonzero(self.ptr, i + 1))) < int(self.ptr.npages):
+            yield i
+
+    # --------------------------------------------------- Python-kept stores
+    def reclaim(self, vcpu: CoreVcpu | None, limit: int = 64) -> list[int]:
+        """Free frames; returns the dirty pages that Python must write out and then give back with `evicted`."""
+        out = ffi.new("uint32_t[]", limit)
+        n = lib.s2_reclaim(self.ptr, ffi.NULL if vcpu is None else vcpu.ptr, out, limit)
+        return [int(out[i]) for i in range(n)]
+
+    def evicted(self, vcpu: CoreVcpu | None, index: int, slot: int) -> None:
+        _check(lib.s2_evicted(self.ptr, ffi.NULL if vcpu is None else vcpu.ptr, index, slot))
+
+    def page_in(self, vcpu: CoreVcpu | None, index: int, data: bytes | None) -> bool:
+        """Fill a page from the store (None: zero page). False: the checksum differs, nothing was mapped."""
+        arg = ffi.NULL if data is None else ffi.from_buffer(data)
+        return bool(lib.s2_page_in(self.ptr, ffi.NULL if vcpu is None else vcpu.ptr, index, arg) == 0)
+
+    def mark_bad(self, index: int) -> None:
+        """The content of a page is lost: every later touch is a memory error of the architecture."""
+        lib.s2_bad(self.ptr, index)
+
+    def dropped_slots(self) -> list[int]:
+        """Slots of a Python-kept store that are free since the last call."""
+        n = int(self.ptr.ndropped)
+        slots = [int(self.ptr.dropped[i]) for i in range(n)]
+        self.ptr.ndropped = 0
+        return slots
+
+    @property
+    def free_frames(self) -> int:
+        return int(self.ptr.nfree)
+
+    def stats(self) -> dict[str, int]:
+        s = self.ptr.stats
+        names = ("zero", "swap_in", "swap_out", "clean_drop", "zero_drop", "resident", "resident_peak", "evictions", "flushes", "corrupt")
+        return {name: int(getattr(s, name)) for name in names}
+
+    # --------------------------------------------------------------- events
+    def enable_ring(self, log2: int = 16) -> None:
+        """Record events in a ring of 2**log2 entries."""
+        _check(lib.machine_ring(self.ptr, log2))
+
+    def drain(self, limit: int = 4096) -> list[Event]:
+        out = ffi.new("struct event[]", limit)
+        n = lib.ring_drain(ffi.addressof(self.ptr, "ring"), out, limit)
+        return [Event(e.cycles, e.insns, e.kind, e.vcpu, e.a, e.b, e.c) for e in (out[i] for i in range(n))]
+
+

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Flat functions for the Python face, and the benchmarks that must not cross into Python. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "api.h"
+
+const char *capstone_path;
+
+int core_init(const char *unicorn, const char *capstone)
+{
+    if (!capstone_path)
+        capstone_path = strdup(capstone);
+    return uclib_load(unicorn);
+}
+
+u64 vcpu_reg_get(struct vcpu *v, u32 index) { return v->m->arch->reg_get(v, index); }
+int vcpu_reg_set(struct vcpu *v, u32 index, u64 value) { return v->m->arch->reg_set(v, index, value); }
+u64 vcpu_pc(struct vcpu *v) { return v->m->arch->get_pc(v); }
+
+int vcpu_walk(struct vcpu *v, u64 va, u32 access, u64 out[4])
+{
+    struct walk w = { 0 };
+    int status;
+
+    if (access > ACC_FETCH)
+        return core_fail("access %u", access);
+    v->fill_access = (enum access)access;
+    status = (int)v->m->arch->walk(v, va, (enum access)access, &w);
+    out[0] = w.gpa;
+    out[1] = w.prot;
+    out[2] = w.fault;
+    out[3] = w.table_error;
+    return status;
+}
+
+int vcpu_inject(struct vcpu *v, u32 kind, u32 vector, u32 error, bool has_error, u64 addr, u64 aux)
+{
+    if (v->pend.kind)
+        return core_fail("an event is already pending");
+    v->pend = (struct pending){ .kind = kind, .vector = vector, .error = error, .addr = addr, .aux = aux, .has_error = has_error };
+    return 0;
+}
+
+void vcpu_add_cycles(struct vcpu *v, u64 cycles, bool idle)
+{
+    v->cycles += cycles;
+    if (idle)
+        v->idle_cycles += cycles;
+}
+
+u32 machine_copy(struct machine *m, u64 gpa, void *buf, u32 len, bool write)
+{
+    u32 done = 0;
+
+    while (done < len) {
+        u32 n = PAGE_SIZE - (u32)(gpa & (PAGE_SIZE - 1));
+        u8 *p = s2_ptr(m, gpa, write);
+        if (!p)
+            break;
+        if (n > len - done)
+            n = len - done;
+        if (write)
+            memcpy(p, (u8 *)buf + done, n);
+        else
+            memcpy((u8 *)buf + done, p, n);
+        done += n;
+        gpa += n;
+    }
+    return done;
+}
+
+int machine_ring(struct machine *m, u32 log2)
+{
+    m->ring.ev = calloc((size_t)1 << log2, sizeof *m->ring.ev);
+    m->ring.size = 1ull << log2;
+    return m->ring.ev ? 0 : core_fail("no memory for the event ring");
+}
+
+u32 machine_nonzero(struct machine *m, u32 from)
+{
+    while (from < m->npages && m->s2[from].state == S2_ZERO)
+        from++;
+    return from;
+}
+
+static double now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+double bench_tokens(u32 live, u64 rounds)
+{
+    struct table t;
+    u64 val = 0, sum = 0, next = 1;
+    u32 log2 = 4;
+
+    while (1u << log2 < live * 4)
+        log2++;
+    if (table_init(&t, log2))
+        return -1;
+    for (; next <= live; next++)
+        table_put(&t, next << 12, next);
+    double start = now_ns();
+    for (u64 i = 0; i < rounds; i++, next++) {          /* the table holds `live` tokens throughout: one comes, the oldest goes */
+        table_put(&t, next << 12, next);
+        sum += (u64)table_get(&t, (next - live / 2) << 12, &val);
+        table_del(&t, (next - live) << 12, &val);
+    }
+    double ns = (now_ns() - start) / (double)rounds;
+    bool right = sum == rounds && t.live == live;
+    table_free(&t);
+    return right ? ns : -1;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* api.h - what Python calls besides core.h's own functions. */
+#ifndef VMEMU_API_H
+#define VMEMU_API_H
+#include "core.h"
+
+int core_init(const char *unicorn, const char *capstone);
+int core_selftest(const char *isa);
+u32 crc32c_reference(const void *data, size_t len);
+u64 vcpu_reg_get(struct vcpu *, u32 index);
+int vcpu_reg_set(struct vcpu *, u32 index, u64 value);
+int vcpu_walk(struct vcpu *, u64 va, u32 access, u64 out[4]);   /* status; out: gpa, prot, fault, table_error */
+int vcpu_inject(struct vcpu *, u32 kind, u32 vector, u32 error, bool has_error, u64 addr, u64 aux);
+u64 vcpu_pc(struct vcpu *);
+void vcpu_add_cycles(struct vcpu *, u64 cycles, bool idle);     /* host work charged to the guest, or idle time */
+u32 machine_copy(struct machine *, u64 gpa, void *buf, u32 len, bool write);  /* bytes done; stops at the first page that is not resident */
+int machine_ring(struct machine *, u32 log2);
+u32 machine_nonzero(struct machine *, u32 from);                /* next page index >= from that is not known to be zero; npages at the end */
+double bench_tokens(u32 live, u64 rounds);                      /* ns for one put + get + del */
+#endif

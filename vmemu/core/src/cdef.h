@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ * What cffi shows Python. Plain declarations only: cffi's parser knows no preprocessor. "..." = the compiler fills in the rest. */
+struct event { uint64_t cycles, insns; uint32_t kind, vcpu; uint64_t a, b, c; };
+struct s2_page { uint8_t state, flags; uint16_t pad; uint32_t frame, slot, crc; };
+struct s2_stats { uint64_t zero, swap_in, swap_out, clean_drop, zero_drop, resident, resident_peak, evictions, flushes, corrupt; };
+struct store_timing { uint64_t latency; uint32_t depth; uint64_t busy[64]; };
+struct ring { uint64_t lost; ...; };
+struct table { uint32_t live; ...; };
+struct vm_exit {
+    uint32_t kind, access, size, nr;
+    uint64_t gpa, gva, pc, insns, cycles;
+    const char *why;
+};
+typedef int (*io_fn)(void *ctx, uint32_t vcpu, int kind, uint64_t addr, uint32_t size, uint64_t *value);
+struct machine {
+    uint32_t nframes, nfree, npages, nvcpus, hand;
+    struct s2_page *s2;
+    uint64_t mmio[256]; uint32_t nmmio;
+    bool c_store;
+    uint32_t *dropped, ndropped;
+    struct store_timing timing;
+    struct s2_stats stats;
+    struct ring ring;
+    struct table tokens, gfns;
+    uint64_t cycles_per_us;
+    uint8_t *ram;
+    ...;
+};
+struct vcpu {
+    uint32_t id;
+    uint64_t insns, cycles, idle_cycles, blocked_cycles, fills;
+    uint64_t count[32];
+    uint32_t irq_lines;
+    bool halted;
+    struct vm_exit exit;
+    ...;
+};
+
+int core_init(const char *unicorn, const char *capstone);
+int core_selftest(const char *isa);
+const char *core_error(void);
+uint32_t crc32c(const void *data, size_t len);
+uint32_t crc32c_reference(const void *data, size_t len);
+
+struct machine *machine_new(const char *isa, uint32_t nframes, io_fn io, void *io_ctx);
+void machine_free(struct machine *);
+struct vcpu *vcpu_new(struct machine *);
+int vcpu_run(struct vcpu *, uint64_t cycle_limit, uint64_t insn_limit);
+void vcpu_set_irq(struct vcpu *, uint32_t line, bool level);
+void vcpu_kick(struct vcpu *);
+uint64_t vcpu_insns(struct vcpu *);
+uint64_t vcpu_now(struct vcpu *);
+bool vcpu_settled(struct vcpu *);
+void vcpu_flush_tlb(struct vcpu *);
+uint64_t vcpu_reg_get(struct vcpu *, uint32_t index);
+int vcpu_reg_set(struct vcpu *, uint32_t index, uint64_t value);
+int vcpu_walk(struct vcpu *, uint64_t va, uint32_t access, uint64_t *out);
+int vcpu_inject(struct vcpu *, uint32_t kind, uint32_t vector, uint32_t error, bool has_error, uint64_t addr, uint64_t aux);
+uint64_t vcpu_pc(struct vcpu *);
+void vcpu_add_cycles(struct vcpu *, uint64_t cycles, bool idle);
+
+int s2_add_region(struct machine *, uint64_t gpa, uint64_t size);
+int64_t s2_index(const struct machine *, uint64_t gpa);
+uint64_t s2_gpa(const struct machine *, uint32_t index);
+int s2_pin(struct machine *, uint64_t lo, uint64_t hi);
+int s2_ensure(struct machine *, struct vcpu *, uint64_t gpa, bool write);
+uint32_t s2_reclaim(struct machine *, struct vcpu *, uint32_t *out, uint32_t max);
+int s2_evicted(struct machine *, struct vcpu *, uint32_t page, uint32_t slot);
+int s2_page_in(struct machine *, struct vcpu *, uint32_t page, const uint8_t *bytes);
+void s2_bad(struct machine *, uint32_t page);
+int s2_peek(struct machine *, uint32_t page, uint8_t *out);
+uint32_t s2_batch(const struct machine *);
+int s2_use_c_store(struct machine *);
+uint64_t store_charge(struct machine *, uint64_t now);
+uint8_t *s2_ptr(struct machine *, uint64_t gpa, bool write);
+
+uint32_t machine_copy(struct machine *, uint64_t gpa, void *buf, uint32_t len, bool write);
+int machine_ring(struct machine *, uint32_t log2);
+uint32_t machine_nonzero(struct machine *, uint32_t from);
+uint32_t ring_drain(struct ring *, struct event *out, uint32_t max);
+
+int table_init(struct table *, uint32_t log2);
+void table_free(struct table *);
+int table_put(struct table *, uint64_t key, uint64_t val);
+int table_get(const struct table *, uint64_t key, uint64_t *val);
+int table_del(struct table *, uint64_t key, uint64_t *val);
+double bench_tokens(uint32_t live, uint64_t rounds);
+
+extern "Python" int vmemu_io(void *ctx, uint32_t vcpu, int kind, uint64_t addr, uint32_t size, uint64_t *value);

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * core.h - the one header of vmemu's C unit.
+ *
+ * Layers, lowest first; a file uses only what stands above it here:
+ *
+ *   uclib.c     libunicorn's functions, resolved from the wheel's shared library
+ *   ring.c      event ring, drained by Python in batches
+ *   tokens.c    hash tables u64 -> u64 (hot token and gfn tables)
+ *   crc32c.c    page checksum
+ *   stage2.c    guest frame -> host frame, states, reclaim, the built-in `ram:` store
+ *   cost.c      blocks: instruction count and cycle cost, a pure function of code bytes
+ *   mmu.c       TLB fill = stage-1 walk (walk_<isa>.c) + stage-2 lookup
+ *   engine.c    Unicorn engine, hooks, run loop, exits
+ *   arch_<isa>  walk_<isa>.c  decode_<isa>.c  entry_<isa>.c  sense_<isa>.c behind `struct arch`
+ *
+ * Time: `cycles` counts 1/64 cycle (CYC), so sums are exact and independent of order.
+ */
+#ifndef VMEMU_CORE_H
+#define VMEMU_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <unicorn/unicorn.h>
+
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+typedef int64_t i64;
+
+#define PAGE_SHIFT 12
+#define PAGE_SIZE 4096u
+#define PAGE_MASK (~(u64)(PAGE_SIZE - 1))
+#define CYC 64u                     /* fixed point: 64 = one cycle */
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+struct machine;
+struct vcpu;
+
+/* ------------------------------------------------------------------ uclib */
+/* Public functions of libunicorn 2.1.4 and the few private ones that are used. */
+struct uclib {
+    uc_err (*open)(uc_arch, uc_mode, uc_engine **);
+    uc_err (*close)(uc_engine *);
+    uc_err (*ctl)(uc_engine *, uc_control_type, ...);
+    uc_err (*emu_start)(uc_engine *, u64, u64, u64, size_t);
+    uc_err (*emu_stop)(uc_engine *);
+    uc_err (*hook_add)(uc_engine *, uc_hook *, int, void *, void *, u64, u64, ...);
+    uc_err (*hook_del)(uc_engine *, uc_hook);
+    uc_err (*mem_map_ptr)(uc_engine *, u64, size_t, u32, void *);
+    uc_err (*mmio_map)(uc_engine *, u64, size_t, uc_cb_mmio_read_t, void *, uc_cb_mmio_write_t, void *);
+    uc_err (*reg_read)(uc_engine *, int, void *);
+    uc_err (*reg_write)(uc_engine *, int, const void *);
+    uc_err (*context_alloc)(uc_engine *, uc_context **);
+    uc_err (*context_save)(uc_engine *, uc_context *);
+    uc_err (*context_restore)(uc_engine *, uc_context *);
+    size_t (*context_size)(uc_engine *);
+    uc_err (*context_free)(uc_context *);
+    const char *(*strerror)(uc_err);
+    unsigned (*version)(unsigned *, unsigned *);
+    void *handle;                                       /* for dlsym of per-architecture private functions */
+};
+extern struct uclib UC;
+int uclib_load(const char *path);                       /* 0, or -1 with core_error() set */
+void *uclib_symbol(const char *name, const char *suffix); /* e.g. ("tb_invalidate_phys_range", "x86_64"); NULL if absent */
+const char *core_error(void);
+int core_fail(const char *fmt, ...);                    /* sets core_error(), returns -1 */
+
+/* ------------------------------------------------------------------- ring */
+enum ev_kind {                                          /* names: vmemu/core/events.py */
+    EV_NONE, EV_GUEST_FAULT, EV_STAGE2, EV_ZERO, EV_SWAP_IN, EV_SWAP_OUT, EV_CLEAN_DROP, EV_ZERO_DROP,
+    EV_EXCEPTION, EV_IRQ, EV_HALT, EV_MEM_ERROR, EV_PROTOCOL = 64
+};
+struct event { u64 cycles, insns; u32 kind, vcpu; u64 a, b, c; };
+struct ring { struct event *ev; u64 head, tail, size, lost; };
+void ring_put(struct ring *, u64 cycles, u64 insns, u32 vcpu, u32 kind, u64 a, u64 b, u64 c);
+u32 ring_drain(struct ring *, struct event *out, u32 max);
+
+/* ----------------------------------------------------------------- tokens */
+struct table { u64 *keys, *vals; u32 mask, live; };     /* open addressing, backward-shift deletion; key 0 is reserved */
+int table_init(struct table *, u32 capacity_log2);
+void table_free(struct table *);
+int table_put(struct table *, u64 key, u64 val);        /* 1 inserted, 0 replaced, -1 no memory or key 0; grows at 50 % */
+int table_get(const struct table *, u64 key, u64 *val); /* 1 found */
+int table_del(struct table *, u64 key, u64 *val);       /* 1 found and removed */
+
+/* ----------------------------------------------------------------- crc32c */
+u32 crc32c(const void *data, size_t len);               /* Castagnoli, reflected 0x82F63B78 (RFC 3720 B.4); SSE4.2 or ARMv8 CRC when present */
+
+/* ----------------------------------------------------------------- stage2 */
+enum s2_state { S2_NONE, S2_ZERO, S2_RESIDENT, S2_SWAPPED, S2_INFLIGHT, S2_BAD };
+enum { S2F_ACCESSED = 1, S2F_DIRTY = 2, S2F_PINNED = 4 };
+#define NO_FRAME 0xffffffffu
+#define NO_SLOT 0xffffffffu
+
+struct s2_page { u8 state, flags; u16 pad; u32 frame, slot, crc; };
+/* state ZERO: never touched, or dropped while all zero. SWAPPED: slot and crc are valid. RESIDENT: frame valid; slot is a still valid
+ * clean copy unless DIRTY or NO_SLOT. BAD: the store could not give it back; any touch is a memory error. */
+
+struct region { u64 gpa, size; u64 first; };            /* a range of guest RAM; `first` = index of its first page in s2[] */
+struct frame { u32 page, serial, wgen; u8 code; };      /* owner (index in s2[] or NO_FRAME); when served; flush_gen of the last fill
+                                                         * for writing; holds translated code */
+#define RECENT 32                                       /* pages served last are never the next victims: one x86 instruction can need
+                                                         * 2 code + 4 data pages and the tables of each */
+
+#define MAX_REGIONS 8
+#define MAX_VCPUS 16
+#define FRAME_BASE 0ull                                 /* Unicorn "physical" addresses: frame pool from here ... */
+#define MMIO_BASE (1ull << 38)                          /* ... device windows here, one page each ... */
+#define MAX_MMIO 256
+
+struct store_timing { u64 latency; u32 depth; u64 busy[64]; };  /* cycles (CYC); busy[i] = when server i is free */
+
+struct s2_stats { u64 zero, swap_in, swap_out, clean_drop, zero_drop, resident, resident_peak, evictions, flushes, corrupt; };
+
+/* What a caller that needs a page gets back. */
+enum s2_result { S2_OK, S2_NOT_RAM, S2_MISS, S2_ERROR };
+
+int s2_add_region(struct machine *, u64 gpa, u64 size);
+i64 s2_index(const struct machine *, u64 gpa);          /* page index, or -1: not RAM */
+u64 s2_gpa(const struct machine *, u32 index);
+int s2_pin(struct machine *, u64 lo, u64 hi);           /* [lo, hi): resident now and for ever; -1 when no frames are left */
+/* Make the page at gpa resident if that needs no Python: resident, zero, or in the C store. S2_MISS: Python must serve it. */
+enum s2_result s2_ensure(struct machine *, struct vcpu *, u64 gpa, bool write);
+/* Host pointer to a resident page's bytes at gpa (within one page), or NULL. `write` marks it dirty and drops translations. */
+u8 *s2_ptr(struct machine *, u64 gpa, bool write);
+/* A store kept by Python: free frames (clean and zero pages at once; dirty ones are listed in out[] for s2_evicted), then fill one. */
+u32 s2_reclaim(struct machine *, struct vcpu *, u32 *out, u32 max);
+int s2_evicted(struct machine *, struct vcpu *, u32 page, u32 slot);
+int s2_page_in(struct machine *, struct vcpu *, u32 page, const u8 *bytes);
+void s2_bad(struct machine *, u32 page);                /* its content is lost: every later touch is a memory error */
+int s2_peek(struct machine *, u32 page, u8 *out);       /* its 4096 bytes wherever they are, without a trace */
+u32 s2_batch(const struct machine *);                   /* victims taken at once */
+u64 store_charge(struct machine *, u64 now);            /* completion time of one request issued at `now` */
+int s2_init(struct machine *, u32 nframes);
+int s2_use_c_store(struct machine *);
+void s2_free(struct machine *);
+void s2_drop_code(struct machine *, u32 frame);         /* forget translations made from this frame, on every vCPU */
+void s2_flush_all(struct machine *);                    /* every soft TLB; starts an epoch of accessed bits */
+
+/* ------------------------------------------------------------------- cost */
+#define BLOCK_BYTES_MAX 4352                            /* Unicorn cuts a block at a page border; an x86 instruction may straddle it */
+struct block {                                          /* what the block hook needs first */
+    u64 addr, tag;                                      /* tag = vcpu.epoch | size */
+    u32 n, cost, loop, size;                            /* instructions; cost in CYC on entry, and when it follows itself */
+    const u64 *starts;                                  /* x86: bit i set = an instruction starts at byte i; NULL: 4-byte instructions */
+};
+struct decoded { u32 n, cost, loop; u64 starts[(BLOCK_BYTES_MAX + 63) / 64]; };
+
+struct cost_cache;
+struct cost_cache *cost_new(void);
+void cost_free(struct cost_cache *);
+/* Fill *b (n, cost, loop, starts) for `size` bytes of code; pure in (bytes, mode). */
+void cost_lookup(struct vcpu *, const u8 *code, u32 size, struct block *b);
+u32 block_index(const struct block *, u64 pc);          /* instructions of b before pc; b->n when pc is not inside */
+u64 block_address(const struct block *, u32 index);     /* address of instruction `index` (index <= n; n = end) */
+
+/* ------------------------------------------------------------------ walks */
+enum access { ACC_READ, ACC_WRITE, ACC_FETCH };
+enum walk_status { WALK_OK, WALK_FAULT, WALK_S2 };      /* guest fault | a table page is not resident (gpa = that page) */
+struct walk {
+    u64 gpa;                                            /* of the byte asked for (WALK_OK), or the missing table entry's (WALK_S2) */
+    u32 prot;                                           /* UC_PROT_* allowed for this mode (WALK_OK) */
+    u32 fault;                                          /* architecture's own code: x86 #PF error code, arm64 FSC, ppc64 DSISR bits (WALK_FAULT) */
+    bool user;                                          /* mode the walk was made for */
+    bool table_error;                                   /* WALK_FAULT because a table lies outside RAM, or is unreadable */
+};
+
+/* ------------------------------------------------------------------ exits */
+enum exit_kind {
+    EXIT_NONE, EXIT_LIMIT,                              /* cycle or instruction limit reached */
+    EXIT_STAGE2,                                        /* page not resident and Python's store must give it: gpa, gva, access */
+    EXIT_HALT,                                          /* HLT, WFI, ... and no interrupt deliverable */
+    EXIT_HCALL,                                         /* sc 1, HVC, SMC, VMCALL: nr = architecture's selector; registers hold the rest */
+    EXIT_IRQ_WINDOW,                                    /* x86: INTR line high and interruptible; Python asks its controller for the vector */
+    EXIT_MEM_ERROR,                                     /* store failed: Python decides how to tell the guest (gpa, gva, access) */
+    EXIT_FATAL,                                         /* triple fault, unhandled exception without vector: `why` */
+    EXIT_STOP,                                          /* a device asked to stop */
+    EXIT_ERROR                                          /* engine failure: core_error() */
+};
+struct vm_exit {
+    u32 kind, access, size, nr;
+    u64 gpa, gva, pc, insns, cycles;
+    const char *why;
+};
+
+/* Synchronous device access, served in Python (cffi callback). Reads put the answer in *value. */
+enum io_kind { IO_MMIO_READ, IO_MMIO_WRITE, IO_PORT_IN, IO_PORT_OUT, IO_REG_READ, IO_REG_WRITE };
+/* IO_REG_*: MSR number; arm64 packed op0:op1:crn:crm:op2 (2,3,4,4,3 bits); ppc64 SPR number */
+enum io_result { IO_OK, IO_FAULT, IO_STOP };            /* FAULT: #GP / UNDEF / program interrupt; STOP: exit run loop after this instruction */
+typedef int (*io_fn)(void *ctx, u32 vcpu, int kind, u64 addr, u32 size, u64 *value);
+
+/* --------------------------------------------------------------- machine */
+struct arch;
+struct machine {
+    const struct arch *arch;
+    u8 *ram;                                            /* frame pool: nframes pages, anonymous memory */
+    u32 nframes, free_head, nfree, npages, hand;
+    u32 *free_list;
+    struct frame *frames;
+    struct s2_page *s2;
+    u32 serial, flush_gen;
+    struct region region[MAX_REGIONS]; u32 nregions;
+    u64 mmio[MAX_MMIO]; u32 nmmio;                      /* guest physical page of each device window */
+    /* built-in ram: store */
+    bool c_store; u8 *slots; u32 nslots, nslot_free, *slot_free;
+    u32 *dropped; u32 ndropped;                         /* slots of Python's store that are free again; room for npages */
+    struct store_timing timing;
+    struct s2_stats stats;
+    struct ring ring;
+    struct table tokens, gfns;
+    u64 cycles_per_us;                                  /* CYC units */
+    struct vcpu *vcpu[MAX_VCPUS]; u32 nvcpus;
+    io_fn io; void *io_ctx;
+};
+
+#define L1_BITS 12
+#define ITLB 1024
+struct pending { u32 kind; u32 vector, error; u64 addr, aux; bool has_error; };   /* an event that entry_<isa> must deliver before the next instruction */
+enum { PEND_NONE, PEND_PAGE_FAULT, PEND_EXCEPTION, PEND_IRQ, PEND_MEM_ERROR };
+
+struct vcpu {
+    struct machine *m;
+    uc_engine *uc;
+    void *cpu, *env;                                    /* CPUState, CPU<Arch>State: private, verified by core_selftest */
+    u32 id;
+    /* time: hot */
+    u64 insns, cycles, limit;                           /* limit in CYC; 0 = take the slow path at the next block */
+    u64 prev;                                           /* address of the block entered last */
+    u64 epoch;                                          /* in the upper 32 bits, see block.tag */
+    struct block *cur;
+    struct block *l1;
+    /* limits of this run() */
+    u64 cycle_limit, insn_limit;
+    /* stops */
+    bool running;                                       /* inside emu_start */
+    bool stopping, halted, kicked;
+    bool near_limit;                                    /* stopped because `next` crosses the instruction limit */
+    bool lost_code;                                     /* a block was entered whose bytes cannot be read: engine failure */
+    bool debug_open;                                    /* open because of an exact stop, which is no part of the path: no event
+                                                         * and no interrupt before the block is done */
+    u32 nhooks;                                         /* code hooks ever added */
+    u32 held_cost;                                      /* what `cur` was charged */
+    bool resumed;                                       /* the next block entry is the remainder of `cur` */
+    bool rescan;                                        /* new code brought new sensitive instructions: translate it again */
+    bool exact;                                         /* running to an instruction inside `next` */
+    bool open;                                          /* `cur` is charged in full, but only its first `done` instructions have run */
+    u32 done;
+    struct block next;                                  /* the block at which the hook stopped us (exact stop) */
+    struct block held;                                  /* copy of `cur` while it is open: l1 entries move */
+    u64 idle_cycles, blocked_cycles;
+    /* what the callbacks saw */
+    int fill_status;                                    /* of the last failed fill: enum below */
+    struct walk fill_walk; u64 fill_va; enum access fill_access;
+    int intno;                                          /* from UC_HOOK_INTR, -1 none */
+    bool invalid;                                       /* from UC_HOOK_INSN_INVALID */
+    bool trapped;                                       /* vcpu_trap_here() */
+    struct table code_hooks;
+    bool io_fault, io_stop;
+    struct pending pend;
+    u32 irq_lines;                                      /* level of each line, meaning per architecture: enum irq_<isa> */
+    u64 fills;
+    u64 count[32];                                      /* exits and faults by kind, indexes in enum counter */
+    struct { u64 vpage; u32 frame, serial; } itlb[ITLB];  /* code page -> frame, written by fetch fills */
+    u64 open_gpa;                                       /* page behind the open-bus window, for messages */
+    struct vm_exit exit;
+    void *arch;                                         /* architecture's own state */
+    struct cost_cache *cost;
+};
+enum { FILL_NONE, FILL_GUEST, FILL_S2, FILL_BUS };
+enum counter { C_EXIT_LIMIT, C_EXIT_STAGE2, C_EXIT_HALT, C_EXIT_HCALL, C_EXIT_IRQ, C_EXIT_IO, C_EXIT_ERROR,
+               C_FAULT_GUEST, C_FAULT_ZERO, C_FAULT_SWAP, C_FAULT_MEM_ERROR, C_SYSCALL, C_EXCEPTION, C_IRQ, C_COUNTERS };
+
+/* What an architecture supplies. All of it runs in C on the hot path. */
+struct arch {
+    const char *name, *suffix;                          /* "x86_64"; libunicorn's symbol suffix */
+    uc_arch uc_arch; u32 uc_mode;
+    bool big_endian;
+    bool open_bus;                                      /* reads of nothing give all ones (x86); otherwise a memory error */
+    /* after uc_open, before anything else */
+    int (*setup)(struct vcpu *);
+    /* architectural reset state; engine.md 3: Unicorn's own differs */
+    int (*reset)(struct vcpu *);
+    void (*destroy)(struct vcpu *);
+    u64 (*get_pc)(struct vcpu *);
+    void (*set_pc)(struct vcpu *, u64);
+    /* pure: reads guest tables through s2_ptr(); sets A/D (x86), R/C (radix) where the hardware would */
+    enum walk_status (*walk)(struct vcpu *, u64 va, enum access, struct walk *);
+    /* count and cost of a block; `size` bytes at code */
+    void (*decode)(struct vcpu *, const u8 *code, u32 size, struct decoded *);
+    /* what decode depends on besides the bytes (x86: 16/32/64-bit, ppc64: byte order); NULL = nothing */
+    u32 (*code_mode)(struct vcpu *);
+    /* a page is about to be, or was just, translated: hook the instructions that must be trapped */
+    void (*sense)(struct vcpu *, u64 va, const u8 *page);
+    /* a guest page fault found by walk: turn it into v->pend */
+    void (*page_fault)(struct vcpu *, const struct walk *, u64 va, enum access);
+    /* memory error at gva/gpa: #MC, synchronous external abort, machine check: into v->pend */
+    void (*mem_error)(struct vcpu *, u64 gva, u64 gpa, enum access);
+    /* emu_start ended by UC_HOOK_INTR (v->intno) or INSN_INVALID (v->invalid): set v->pend, or fill `ex` (hcall, halt) and return true */
+    bool (*trap)(struct vcpu *, struct vm_exit *ex);
+    /* may the highest pending line be taken now? */
+    bool (*irq_ready)(struct vcpu *);
+    /* take it: sets v->pend, or fills `ex` with EXIT_IRQ_WINDOW and returns true */
+    bool (*irq_take)(struct vcpu *, struct vm_exit *ex);
+    /* deliver v->pend. S2_OK: entered (pend cleared); S2_MISS: v->exit.gpa must become resident first, nothing has changed;
+       S2_ERROR: cannot be delivered (v->exit.why) */
+    enum s2_result (*deliver)(struct vcpu *);
+    /* did emu_start end because of HLT / WFI? */
+    bool (*is_halted)(struct vcpu *);
+    void (*clear_halt)(struct vcpu *);
+    /* registers by the isa room's index, for Python and the hash */
+    u64 (*reg_get)(struct vcpu *, u32 index);
+    int (*reg_set)(struct vcpu *, u32 index, u64 value);
+};
+extern const struct arch arch_x86_64, arch_arm64, arch_ppc64;
+
+/* -------------------------------------------------------------- mmu, engine */
+bool mmu_fill(uc_engine *, u64 va, uc_mem_type, uc_tlb_entry *, void *user);
+bool mmu_code(struct vcpu *, u64 addr, u32 size, u8 *copy, const u8 **code);
+struct machine *machine_new(const char *isa, u32 nframes, io_fn, void *io_ctx);
+void machine_free(struct machine *);
+struct vcpu *vcpu_new(struct machine *);                /* after the regions are added */
+int vcpu_run(struct vcpu *, u64 cycle_limit, u64 insn_limit);   /* fills v->exit, returns its kind */
+void vcpu_set_irq(struct vcpu *, u32 line, bool level);
+u64 vcpu_insns(struct vcpu *);                          /* exact instruction index */
+u32 vcpu_executed(struct vcpu *);                       /* instructions of `cur` that have run */
+void vcpu_set_limit(struct vcpu *);
+bool vcpu_settled(struct vcpu *);                       /* events and interrupts may be delivered here */
+u64 engine_fault_address(struct vcpu *);
+void engine_drop_page(struct vcpu *, u64 va);           /* translations of the code page at va */
+#define OPEN_BUS (MAX_MMIO - 1)                         /* window that answers all ones */
+
+/* ------------------------------------------------- helpers for arch_<isa> */
+/* Guest-virtual access for the host (exception frames): walks with supervisor rights. On S2_MISS v->exit.gpa names the page. */
+enum s2_result guest_translate(struct vcpu *, u64 va, enum access, u64 *gpa);
+enum s2_result guest_read(struct vcpu *, u64 va, void *buf, u32 len);
+enum s2_result guest_write(struct vcpu *, u64 va, const void *buf, u32 len);
+bool table_read64(struct vcpu *, u64 gpa, u64 *val, struct walk *);   /* page-table entry, guest byte order as in memory; false: w is filled (S2 or table_error) */
+bool table_write64(struct vcpu *, u64 gpa, u64 val);                  /* A/D update of a resident table page */
+/* UC_HOOK_CODE on one address, once per address and kind (1..15); true = new. cb: void (*)(uc_engine *, u64 addr, u32 size, struct vcpu *) */
+bool hook_code_at(struct vcpu *, u64 va, u32 kind, void *callback);
+void vcpu_kick(struct vcpu *);                                        /* ask the block hook to stop at the next block */
+void vcpu_trap_here(struct vcpu *);                                   /* from CODE/INTR/INVALID hooks: stop emu_start now, PC on this instruction */
+int vcpu_io(struct vcpu *, int kind, u64 addr, u32 size, u64 *value); /* call Python; records io_fault/io_stop; counts C_EXIT_IO */
+u64 vcpu_now(struct vcpu *);                                          /* CYC at the instruction PC points to: prorated inside the open block */
+u64 vcpu_ticks(struct vcpu *, u64 hz);                                /* vcpu_now() as ticks of a counter of `hz` */
+void vcpu_drop_code(struct vcpu *, u32 frame);                        /* forget translations made from this frame */
+void vcpu_flush_tlb(struct vcpu *);                                   /* whole soft TLB and the block cache's address tags */
+
+#endif

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Engine: one Unicorn per vCPU, its hooks, and the block hook that counts.
+ *
+ * A block is charged in full when it is entered. When the run leaves inside it (a fault, a trapped instruction, an exact stop) the
+ * block stays `open`: vcpu_insns() and vcpu_now() subtract what has not run, and on resume its remainder is entered without a
+ * charge. Only when the path goes elsewhere (an exception entered) is the rest given back. So time and the instruction index are
+ * functions of the instruction path, whatever the number of stops (engine.md 5).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core.h"
+
+/* Private layout of 2.1.4 (outside.md 3); checked by core_selftest(). */
+#define UC_CPU 440
+#define UC_INVALID_ADDR 1416
+#define CPU_ENV_PTR 296
+
+static void (*invalidate_range)(uc_engine *, u64, u64);
+
+/* ------------------------------------------------------------------ time */
+
+u32 vcpu_executed(struct vcpu *v)
+{
+    const struct block *b = v->cur;
+    u64 pc = v->m->arch->get_pc(v);
+
+    if (pc - b->addr < b->size)
+        return block_index(b, pc);
+    return pc == b->addr + b->size ? b->n : v->done;
+}
+
+u64 vcpu_insns(struct vcpu *v)
+{
+    return v->open && v->cur ? v->insns - (v->cur->n - vcpu_executed(v)) : v->insns;
+}
+
+/* Also right inside a hook, where PC is exact and `cur` runs. */
+u64 vcpu_now(struct vcpu *v)
+{
+    if (!v->cur || !v->cur->n || !(v->open || v->running))
+        return v->cycles;
+    return v->cycles - (u64)v->held_cost * (v->cur->n - vcpu_executed(v)) / v->cur->n;
+}
+
+u64 vcpu_ticks(struct vcpu *v, u64 hz)
+{
+    /* cycles_per_us counts CYC units; hz / 1e6 ticks a microsecond */
+    return (u64)((unsigned __int128)vcpu_now(v) * hz / ((unsigned __int128)v->m->cycles_per_us * 1000000u));
+}
+
+/* ------------------------------------------------------------ block hook */
+
+/* A block cannot have more instructions than bytes; while fewer than that are left, every block looks. */
+#define MOST_INSNS BLOCK_BYTES_MAX
+
+void vcpu_set_limit(struct vcpu *v)
+{
+    u64 left = v->insn_limit - v->insns;
+
+    if (v->irq_lines || v->kicked || v->rescan || v->insn_limit <= v->insns || left <= MOST_INSNS) {
+        v->limit = 0;
+        return;
+    }
+    /* cost_lookup() guarantees CYC / 8 an instruction, so `left` instructions cannot run before this */
+    left = v->cycles + (left - MOST_INSNS) * (CYC / 8);
+    v->limit = left < v->cycle_limit ? left : v->cycle_limit;
+}
+
+static void stop(struct vcpu *v)
+{
+    v->stopping = true;
+    UC.emu_stop(v->uc);
+}
+
+static struct block *enter_slow(struct vcpu *v, u64 addr, u32 size)
+{
+    u8 copy[BLOCK_BYTES_MAX];
+    const u8 *code;
+    struct block *b = &v->l1[(addr >> 2 ^ addr >> 14) & ((1u << L1_BITS) - 1)];
+
+    if (!mmu_code(v, addr, size, copy, &code)) {
+        v->lost_code = true;
+        return NULL;
+    }
+    cost_lookup(v, code, size, b);
+    b->addr = addr;
+    b->tag = v->epoch | size;
+    return b;
+}
+
+static inline void charge(struct vcpu *v, struct block *b)
+{
+    u32 c = b->addr == v->prev ? b->loop : b->cost;
+
+    v->insns += b->n;
+    v->cycles += c;
+    v->held_cost = c;
+    v->prev = b->addr;
+    v->cur = b;
+}
+
+/* The rest of a block that was left in the middle. Unicorn may cut it longer than the whole was (limits of its translator): then
+ * the tail counts on top. */
+static void resume_block(struct vcpu *v, u64 addr, u32 size)
+{
+    u64 end = v->cur->addr + v->cur->size;
+    u8 copy[BLOCK_BYTES_MAX];
+    const u8 *code;
+
+    v->resumed = false;
+    v->open = false;
+    mmu_code(v, addr, size, copy, &code);               /* marks the code page accessed, as any entry does */
+    if (addr + size > end && addr + size - v->cur->addr <= BLOCK_BYTES_MAX) {
+        struct block whole = { .addr = v->cur->addr };
+        if (!mmu_code(v, whole.addr, (u32)(addr + size - whole.addr), copy, &code))
+            return;
+        cost_lookup(v, code, (u32)(addr + size - whole.addr), &whole);
+        if (whole.n > v->cur->n) {
+            v->insns += whole.n - v->cur->n;
+            u32 more = whole.cost > v->held_cost ? whole.cost - v->held_cost : 0;
+            v->cycles += more;
+            v->held_cost += more;
+        }
+        v->held = whole;
+        v->cur = &v->held;
+    }
+}
+
+/* True: do not charge (stopping, or the entry was something else). */
+static bool at_limit(struct vcpu *v, struct block *b, u64 addr, u32 size)
+{
+    if (v->resumed) {
+        resume_block(v, addr, size);
+        vcpu_set_limit(v);
+        return true;
+    }
+    if (v->exact) {                                     /* the block cut at the exit: charged as the whole it will be */
+        v->exact = false;
+        v->held = v->next;
+        charge(v, &v->held);
+        v->limit = 0;
+        return true;
+    }
+    if (v->kicked || v->rescan || v->lost_code || v->cycles >= v->cycle_limit ||
+        (v->irq_lines && v->m->arch->irq_ready(v))) {
+        stop(v);
+        return true;
+    }
+    if (v->insns + b->n > v->insn_limit) {
+        v->next = *b;
+        v->near_limit = true;
+        stop(v);
+        return true;
+    }
+    vcpu_set_limit(v);
+    return false;
+}
+
+static void on_block(uc_engine *uc, u64 addr, u32 size, void *user)
+{
+    struct vcpu *v = user;
+    struct block *b = &v->l1[(addr >> 2 ^ addr >> 14) & ((1u << L1_BITS) - 1)];
+
+    (void)uc;
+    if (unlikely(b->addr != addr || b->tag != (v->epoch | size))) {
+        if (v->resumed || v->exact) {
+            at_limit(v, NULL, addr, size);
+            return;
+        }
+        b = enter_slow(v, addr, size);
+        if (unlikely(!b))
+            v->limit = 0;
+    }
+    if (unlikely(v->cycles >= v->limit) && at_limit(v, b, addr, size))
+        return;
+    charge(v, b);
+}
+
+/* --------------------------------------------------------- other hooks */
+
+/* A new translation: the address may hold new code (self-modification), with new instructions to trap. */
+static void on_new_block(uc_engine *uc, uc_tb *cur, uc_tb *prev, void *user)
+{
+    struct vcpu *v = user;
+    u32 hooks = v->nhooks;
+    u8 copy[BLOCK_BYTES_MAX];
+    const u8 *code;
+
+    (void)uc;
+    (void)prev;
+    v->l1[(cur->pc >> 2 ^ cur->pc >> 14) & ((1u << L1_BITS) - 1)].tag = 0;
+    if (mmu_code(v, cur->pc & PAGE_MASK, 1, copy, &code))
+        v->m->arch->sense(v, cur->pc & PAGE_MASK, code);
+    if (v->nhooks != hooks) {
+        v->rescan = true;
+        v->limit = 0;
+    }
+}
+
+static void on_intr(uc_engine *uc, u32 intno, void *user)
+{
+    struct vcpu *v = user;
+
+    (void)uc;
+    v->intno = (int)intno;
+    UC.emu_stop(v->uc);
+}
+
+static bool on_invalid(uc_engine *uc, void *user)
+{
+    struct vcpu *v = user;
+
+    (void)uc;
+    v->invalid = true;
+    UC.emu_stop(v->uc);
+    return true;
+}
+
+static bool on_unmapped(uc_engine *uc, uc_mem_type type, u64 addr, int size, i64 value, void *user)
+{
+    (void)uc, (void)type, (void)addr, (void)size, (void)value, (void)user;
+    return false;
+}
+
+void vcpu_trap_here(struct vcpu *v)
+{
+    v->trapped = true;
+    UC.emu_stop(v->uc);
+}
+
+void vcpu_kick(struct vcpu *v)
+{
+    v->kicked = true;
+    v->limit = 0;
+}
+
+bool hook_code_at(struct vcpu *v, u64 va, u32 kind, void *callback)
+{
+    u64 key = va << 4 | kind, old;
+    uc_hook h;
+
+    if (table_get(&v->code_hooks, key, &old))
+        return false;
+    if (UC.hook_add(v->uc, &h, UC_HOOK_CODE, callback, v, va, va) || table_put(&v->code_hooks, key, h) < 0)
+        return false;
+    v->nhooks++;
+    return true;
+}
+
+void vcpu_drop_code(struct vcpu *v, u32 frame)
+{
+    u64 at = FRAME_BASE + ((u64)frame << PAGE_SHIFT);
+
+    invalidate_range(v->uc, at, at + PAGE_SIZE);
+}
+
+/* -------------------------------------------------------------- devices */
+
+int vcpu_io(struct vcpu *v, int kind, u64 addr, u32 size, u64 *value)
+{
+    v->count[C_EXIT_IO]++;
+    int r = v->m->io(v->m->io_ctx, v->id, kind, addr, size, value);
+    if (r == IO_STOP) {
+        v->io_stop = true;
+        vcpu_kick(v);
+    }
+    return r;
+}
+
+static u64 on_mmio_read(uc_engine *uc, u64 offset, unsigned size, void *user)
+{
+    struct vcpu *v = user;
+    u64 value = ~0ull;
+
+    (void)uc;
+    if (offset >> PAGE_SHIFT != OPEN_BUS)
+        vcpu_io(v, IO_MMIO_READ, v->m->mmio[offset >> PAGE_SHIFT] + (offset & (PAGE_SIZE - 1)), size, &value);
+    return value;
+}
+
+static void on_mmio_write(uc_engine *uc, u64 offset, unsigned size, u64 value, void *user)
+{
+    struct vcpu *v = user;
+
+    (void)uc;
+    if (offset >> PAGE_SHIFT != OPEN_BUS)
+        vcpu_io(v, IO_MMIO_WRITE, v->m->mmio[offset >> PAGE_SHIFT] + (offset & (PAGE_SIZE - 1)), size, &value);
+}
+
+void vcpu_set_irq(struct vcpu *v, u32 line, bool level)
+{
+    u32 old = v->irq_lines;
+
+    v->irq_lines = level ? old | 1u << line : old & ~(1u << line);
+    if (v->irq_lines)
+        v->limit = 0;
+}
+
+/* ------------------------------------------------------------- creation */
+
+static const struct arch *find_arch(const char *isa)
+{
+    static const struct arch *all[] = { &arch_x86_64, &arch_arm64, &arch_ppc64 };
+
+    for (u32 i = 0; i < 3; i++)
+        if (all[i] && !strcmp(all[i]->name, isa))
+            return all[i];
+    core_fail("no architecture %s", isa);
+    return NULL;
+}
+
+struct machine *machine_new(const char *isa, u32 nframes, io_fn io, void *io_ctx)
+{
+    const struct arch *arch = find_arch(isa);
+    struct machine *m = arch ? calloc(1, sizeof *m) : NULL;
+
+    if (!m)
+        return NULL;
+    m->arch = arch;
+    m->io = io;
+    m->io_ctx = io_ctx;
+    m->cycles_per_us = 2000 * CYC;                      /* 2 GHz */
+    m->timing.depth = 1;
+    if (s2_init(m, nframes) || table_init(&m->tokens, 8) || table_init(&m->gfns, 8)) {
+        machine_free(m);
+        return NULL;
+    }
+    return m;
+}
+
+static void vcpu_free(struct vcpu *v)
+{
+    if (v->arch && v->m->arch->destroy)
+        v->m->arch->destroy(v);
+    if (v->uc)
+        UC.close(v->uc);
+    table_free(&v->code_hooks);
+    cost_free(v->cost);
+    free(v->l1);
+    free(v);
+}
+
+void machine_free(struct machine *m)
+{
+    if (!m)
+        return;
+    for (u32 i = 0; i < m->nvcpus; i++)
+        vcpu_free(m->vcpu[i]);
+    table_free(&m->tokens);
+    table_free(&m->gfns);
+    free(m->ring.ev);
+    free(m->dropped);
+    s2_free(m);
+    free(m);
+}
+
+static int add_hooks(struct vcpu *v)
+{
+    static const struct { int type; void *fn; } hooks[] = {
+        { UC_HOOK_TLB_FILL, (void *)mmu_fill },   { UC_HOOK_BLOCK, (void *)on_block },
+        { UC_HOOK_EDGE_GENERATED, (void *)on_new_block }, { UC_HOOK_INTR, (void *)on_intr },
+        { UC_HOOK_INSN_INVALID, (void *)on_invalid }, { UC_HOOK_MEM_UNMAPPED, (void *)on_unmapped },
+    };
+    uc_hook h;
+
+    for (u32 i = 0; i < sizeof hooks / sizeof *hooks; i++)
+        if (UC.hook_add(v->uc, &h, hooks[i].type, hooks[i].fn, v, 1, 0))
+            return core_fail("Unicorn refused hook %d", hooks[i].type);
+    return 0;
+}
+
+static int open_engine(struct vcpu *v)
+{
+    struct machine *m = v->m;
+    const struct arch *a = m->arch;
+    uc_err e = UC.open(a->uc_arch, (uc_mode)a->uc_mode, &v->uc);
+
+    if (e)
+        return core_fail("Unicorn cannot open %s: %s", a->name, UC.strerror(e));
+    if (a->uc_arch == UC_ARCH_ARM64)                    /* the very first call, or the granule stays 1 KiB (engine.md 2) */
+        e = UC.ctl(v->uc, UC_CTL_WRITE(UC_CTL_UC_PAGE_SIZE, 1), PAGE_SIZE);
+    if (!e)
+        e = UC.ctl(v->uc, UC_CTL_WRITE(UC_CTL_TLB_TYPE, 1), UC_TLB_VIRTUAL);
+    if (!e)
+        e = UC.ctl(v->uc, UC_CTL_WRITE(UC_CTL_UC_USE_EXITS, 1), 1);
+    if (!e)
+        e = UC.mem_map_ptr(v->uc, FRAME_BASE, (size_t)m->nframes * PAGE_SIZE, UC_PROT_ALL, m->ram);
+    if (!e)
+        e = UC.mmio_map(v->uc, MMIO_BASE, (size_t)MAX_MMIO * PAGE_SIZE, on_mmio_read, v, on_mmio_write, v);
+    if (e)
+        return core_fail("Unicorn cannot set up %s: %s", a->name, UC.strerror(e));
+    v->cpu = *(void **)((char *)v->uc + UC_CPU);
+    v->env = *(void **)((char *)v->cpu + CPU_ENV_PTR);
+    invalidate_range = (void (*)(uc_engine *, u64, u64))uclib_symbol("tb_invalidate_phys_range", a->suffix);
+    if (!invalidate_range)
+        return core_fail("libunicorn lacks tb_invalidate_phys_range_%s", a->suffix);
+    return add_hooks(v);
+}
+
+struct vcpu *vcpu_new(struct machine *m)
+{
+    struct vcpu *v = calloc(1, sizeof *v);
+
+    if (!v || m->nvcpus == MAX_VCPUS) {
+        core_fail("no room for another vCPU");
+        free(v);
+        return NULL;
+    }
+    v->m = m;
+    v->id = m->nvcpus;
+    v->intno = -1;
+    v->prev = ~0ull;
+    v->epoch = 1ull << 32;
+    v->l1 = calloc(1u << L1_BITS, sizeof *v->l1);
+    v->cost = cost_new();
+    for (u32 i = 0; i < ITLB; i++)
+        v->itlb[i].vpage = ~0ull;
+    if (!m->dropped)
+        m->dropped = calloc((size_t)m->npages + 1, sizeof *m->dropped);
+    if (!v->l1 || !v->cost || !m->dropped || table_init(&v->code_hooks, 8) || open_engine(v) || m->arch->setup(v) ||
+        m->arch->reset(v)) {
+        vcpu_free(v);
+        return NULL;
+    }
+    m->vcpu[m->nvcpus++] = v;
+    return v;
+}
+
+u64 engine_fault_address(struct vcpu *v) { return *(u64 *)((char *)v->uc + UC_INVALID_ADDR); }
+
+void engine_drop_page(struct vcpu *v, u64 va)
+{
+    u8 copy[BLOCK_BYTES_MAX];
+    const u8 *code;
+
+    if (mmu_code(v, va & PAGE_MASK, 1, copy, &code))
+        vcpu_drop_code(v, (u32)((size_t)(code - v->m->ram) >> PAGE_SHIFT));
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The run loop of one vCPU: deliver what is pending, run, find out why Unicorn came back, serve what needs no Python, leave with
+ * one exit. PC is exact at every exit.
+ */
+#include <string.h>
+
+#include "core.h"
+
+bool vcpu_settled(struct vcpu *v) { return !(v->open && v->debug_open); }
+
+/* The path leaves the open block for good: give back what has not run. */
+static void close_block(struct vcpu *v)
+{
+    if (!v->open)
+        return;
+    u32 n = v->cur->n, rest = n - vcpu_executed(v);
+    v->insns -= rest;
+    v->cycles -= n ? (u64)v->held_cost * rest / n : 0;
+    v->open = v->debug_open = v->resumed = false;
+}
+
+static int leave(struct vcpu *v, u32 kind)
+{
+    static const u8 counters[] = {
+        [EXIT_LIMIT] = C_EXIT_LIMIT, [EXIT_STAGE2] = C_EXIT_STAGE2, [EXIT_HALT] = C_EXIT_HALT, [EXIT_HCALL] = C_EXIT_HCALL,
+        [EXIT_IRQ_WINDOW] = C_EXIT_IRQ, [EXIT_FATAL] = C_EXIT_ERROR, [EXIT_STOP] = C_EXIT_LIMIT, [EXIT_ERROR] = C_EXIT_ERROR,
+    };
+
+    v->exit.kind = kind;
+    v->exit.pc = v->m->arch->get_pc(v);
+    v->exit.insns = vcpu_insns(v);
+    v->exit.cycles = vcpu_now(v);
+    v->count[counters[kind]]++;
+    return (int)kind;
+}
+
+static int fatal(struct vcpu *v, const char *why)
+{
+    v->exit.why = why;
+    return leave(v, EXIT_FATAL);
+}
+
+static int engine_error(struct vcpu *v, const char *what, uc_err e)
+{
+    core_fail("%s at pc %#llx: %s", what, (unsigned long long)v->m->arch->get_pc(v), UC.strerror(e));
+    v->exit.why = core_error();
+    return leave(v, EXIT_ERROR);
+}
+
+/* The page at v->exit.gpa is needed. EXIT_NONE: it is there (or the guest has been told that it is lost). */
+static int need_page(struct vcpu *v, bool delivering)
+{
+    struct vm_exit *x = &v->exit;
+
+    ring_put(&v->m->ring, v->cycles, v->insns, v->id, EV_STAGE2, x->gpa, x->gva, x->access);
+    switch (s2_ensure(v->m, v, x->gpa, x->access == ACC_WRITE)) {
+    case S2_OK:
+        return EXIT_NONE;
+    case S2_MISS:
+        return leave(v, EXIT_STAGE2);
+    default:
+        if (delivering)
+            return fatal(v, "memory error while an exception was being entered");
+        v->count[C_FAULT_MEM_ERROR]++;
+        ring_put(&v->m->ring, v->cycles, v->insns, v->id, EV_MEM_ERROR, x->gpa, x->gva, x->access);
+        v->m->arch->mem_error(v, x->gva, x->gpa, (enum access)x->access);
+        return EXIT_NONE;
+    }
+}
+
+static int deliver(struct vcpu *v)
+{
+    u32 kind = v->pend.kind;
+
+    close_block(v);
+    switch (v->m->arch->deliver(v)) {
+    case S2_OK:
+        v->halted = false;
+        v->count[kind == PEND_IRQ ? C_IRQ : C_EXCEPTION]++;
+        return EXIT_NONE;
+    case S2_MISS:
+        return need_page(v, true);
+    default:
+        return fatal(v, v->exit.why ? v->exit.why : "an exception could not be entered");
+    }
+}
+
+static int fault(struct vcpu *v)
+{
+    u64 va = engine_fault_address(v);
+    struct machine *m = v->m;
+
+    if ((va ^ v->fill_va) & PAGE_MASK)                  /* a later probe moved it: the page is right, the offset is not known */
+        va = v->fill_va;
+    v->exit.gva = va;
+    v->exit.gpa = v->fill_walk.gpa;
+    v->exit.access = v->fill_access;
+    switch (v->fill_status) {
+    case FILL_GUEST:
+        v->count[C_FAULT_GUEST]++;
+        ring_put(&m->ring, v->cycles, v->insns, v->id, EV_GUEST_FAULT, va, v->fill_walk.fault, v->fill_access);
+        m->arch->page_fault(v, &v->fill_walk, va, v->fill_access);
+        return EXIT_NONE;
+    case FILL_S2:
+        return need_page(v, false);
+    case FILL_BUS:
+        v->count[C_FAULT_MEM_ERROR]++;
+        m->arch->mem_error(v, va, v->fill_walk.gpa, v->fill_access);
+        return EXIT_NONE;
+    default:
+        return engine_error(v, "fault without a cause", UC_ERR_EXCEPTION);
+    }
+}
+
+/* Unicorn came back from inside a block: remember how much of it has run. */
+static void mark_open(struct vcpu *v, bool fetching)
+{
+    if (v->resumed) {                                   /* the remainder was never entered */
+        v->resumed = false;
+        return;
+    }
+    if (!v->cur)
+        return;
+    v->held = *v->cur;
+    v->cur = &v->held;
+    v->done = v->held.n;
+    v->open = !fetching;                                /* the next block could not be fetched: this one is complete */
+    if (v->open)
+        v->done = vcpu_executed(v);
+}
+
+static void set_exit_at(struct vcpu *v, u64 *at)
+{
+    UC.ctl(v->uc, UC_CTL_WRITE(UC_CTL_UC_EXITS, 2), at, at ? (size_t)1 : (size_t)0);
+}
+
+/* Run until `fence` (0: no fence), which must lie in the page of `near`: blocks there are translated anew before and after. */
+static uc_err start(struct vcpu *v, u64 pc, u64 fence)
+{
+    if (fence) {
+        engine_drop_page(v, pc);
+        engine_drop_page(v, fence);
+        set_exit_at(v, &fence);
+    }
+    v->fill_status = FILL_NONE;
+    v->intno = -1;
+    v->invalid = v->trapped = v->stopping = v->near_limit = false;
+    v->running = true;
+    uc_err e = UC.emu_start(v->uc, pc, 0, 0, 0);
+    v->running = false;
+    if (fence) {
+        set_exit_at(v, NULL);
+        engine_drop_page(v, pc);
+        engine_drop_page(v, fence);
+    }
+    return e;
+}
+
+/* How Unicorn's translator limits a block (512 instructions, a full op buffer) depends on where it starts: the remainder of a long
+ * block is fenced at the block's end, so that the next one starts where it always does. */
+#define LONG_BLOCK 64
+
+static int go(struct vcpu *v)
+{
+    const struct arch *a = v->m->arch;
+    u64 pc = a->get_pc(v), fence = 0;
+
+    if (v->open) {
+        u64 off = pc - v->cur->addr;
+        if (off == v->cur->size)
+            v->open = v->debug_open = false;
+        else if (off > v->cur->size)
+            close_block(v);
+        else {
+            v->resumed = true;
+            if (v->cur->n >= LONG_BLOCK && (v->cur->addr + v->cur->size) % PAGE_SIZE)
+                fence = v->cur->addr + v->cur->size;
+        }
+    }
+    bool exact = v->near_limit && !v->resumed && pc == v->next.addr;
+    if (exact) {
+        v->exact = true;
+        fence = block_address(&v->next, (u32)(v->insn_limit - v->insns));
+    }
+    vcpu_set_limit(v);
+    if (v->resumed || exact)
+        v->limit = 0;
+
+    uc_err e = start(v, pc, fence);
+
+    v->exact = false;
+    if (v->lost_code)
+        return engine_error(v, "code bytes not found", e);
+    if (v->stopping) {                                  /* from the block hook: between two blocks */
+        v->kicked = false;
+        if (v->rescan)
+            engine_drop_page(v, a->get_pc(v));
+        v->rescan = false;
+        return EXIT_NONE;
+    }
+    bool faulted = e == UC_ERR_EXCEPTION && v->fill_status != FILL_NONE;
+    mark_open(v, faulted && v->fill_access == ACC_FETCH);
+    if (faulted)
+        return fault(v);
+    if (v->invalid || v->intno >= 0)
+        return a->trap(v, &v->exit) ? leave(v, v->exit.kind) : EXIT_NONE;
+    if (v->trapped)
+        return EXIT_NONE;
+    if (fence && e == UC_ERR_OK && a->get_pc(v) == fence) {
+        a->clear_halt(v);
+        v->debug_open = exact;
+        return EXIT_NONE;
+    }
+    if (e != UC_ERR_OK)
+        return engine_error(v, "Unicorn failed", e);
+    if (a->is_halted(v)) {
+        a->clear_halt(v);
+        v->halted = true;
+    }
+    return EXIT_NONE;
+}
+
+int vcpu_run(struct vcpu *v, u64 cycle_limit, u64 insn_limit)
+{
+    const struct arch *a = v->m->arch;
+    u64 last = ~0ull, idle = 0;
+
+    memset(&v->exit, 0, sizeof v->exit);
+    v->cycle_limit = cycle_limit;
+    v->insn_limit = insn_limit;
+    v->near_limit = false;
+    for (;;) {
+        int kind = EXIT_NONE;
+
+        if (v->pend.kind)
+            kind = deliver(v);
+        else if (v->io_stop) {
+            v->io_stop = false;
+            return leave(v, EXIT_STOP);
+        } else if (v->irq_lines && vcpu_settled(v) && a->irq_ready(v)) {
+            close_block(v);
+            v->halted = false;
+            if (a->irq_take(v, &v->exit))
+                return leave(v, v->exit.kind);
+            if (!v->pend.kind)
+                return fatal(v, "an interrupt line is high, but its entry gave nothing to deliver");
+        } else if (v->halted)
+            return leave(v, EXIT_HALT);
+        else if (vcpu_insns(v) >= insn_limit || (vcpu_settled(v) && vcpu_now(v) >= cycle_limit))
+            return leave(v, EXIT_LIMIT);
+        else
+            kind = go(v);
+        if (kind != EXIT_NONE)
+            return kind;
+        /* a guest can make no progress for a while (one instruction that needs many pages); the host must not for ever */
+        if (vcpu_insns(v) != last)
+            last = vcpu_insns(v), idle = 0;
+        else if (++idle > 1000000)
+            return fatal(v, "no instruction completes");
+    }
+}

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Stage 2: guest page -> host frame. States, second-chance reclaim, and the built-in `ram:` store.
+ *
+ * Everything here is a function of the instruction path: accessed bits are exact because a reclaim that clears one also flushes
+ * every soft TLB and every block-cache tag (engine.md 5), so a later touch sets it again, whatever the host's clock did to the TLB.
+ * Frames are only taken outside emu_start: no fill callback ever evicts.
+ */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "core.h"
+
+static void *reserve(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+int s2_init(struct machine *m, u32 nframes)
+{
+    m->nframes = nframes;
+    m->ram = reserve((size_t)nframes * PAGE_SIZE);
+    m->frames = calloc(nframes, sizeof *m->frames);
+    m->free_list = calloc(nframes, sizeof *m->free_list);
+    if (!m->ram || !m->frames || !m->free_list)
+        return core_fail("no memory for %u frames", nframes);
+    for (u32 f = 0; f < nframes; f++) {
+        m->frames[f].page = NO_FRAME;
+        m->free_list[f] = nframes - 1 - f;              /* frame 0 is handed out first */
+    }
+    m->nfree = nframes;
+    m->flush_gen = 1;
+    m->serial = RECENT;                                 /* so that a fresh frame's 0 is not recent */
+    return 0;
+}
+
+int s2_add_region(struct machine *m, u64 gpa, u64 size)
+{
+    if (m->nregions == MAX_REGIONS || gpa % PAGE_SIZE || size % PAGE_SIZE || !size || gpa + size < gpa)
+        return core_fail("bad memory region %#llx+%#llx", (unsigned long long)gpa, (unsigned long long)size);
+    u32 pages = (u32)(size >> PAGE_SHIFT);
+    struct s2_page *s2 = realloc(m->s2, ((size_t)m->npages + pages) * sizeof *s2);
+    if (!s2)
+        return core_fail("no memory for the stage-2 map");
+    m->s2 = s2;
+    for (u32 i = 0; i < pages; i++)
+        s2[m->npages + i] = (struct s2_page){ .state = S2_ZERO, .frame = NO_FRAME, .slot = NO_SLOT };
+    m->region[m->nregions++] = (struct region){ gpa, size, m->npages };
+    m->npages += pages;
+    return 0;
+}
+
+int s2_use_c_store(struct machine *m)
+{
+    m->nslots = m->npages + 1;                          /* a dirty eviction takes a new slot before it gives the old one back */
+    m->slots = reserve((size_t)m->nslots * PAGE_SIZE);
+    m->slot_free = malloc((size_t)m->nslots * sizeof *m->slot_free);
+    if (!m->slots || !m->slot_free)
+        return core_fail("no memory for %u swap slots", m->nslots);
+    for (u32 i = 0; i < m->nslots; i++)
+        m->slot_free[i] = m->nslots - 1 - i;
+    m->nslot_free = m->nslots;
+    m->c_store = true;
+    return 0;
+}
+
+void s2_free(struct machine *m)
+{
+    if (m->ram)
+        munmap(m->ram, (size_t)m->nframes * PAGE_SIZE);
+    if (m->slots)
+        munmap(m->slots, (size_t)m->nslots * PAGE_SIZE);
+    free(m->frames);
+    free(m->free_list);
+    free(m->s2);
+    free(m->slot_free);
+}
+
+i64 s2_index(const struct machine *m, u64 gpa)
+{
+    for (u32 i = 0; i < m->nregions; i++) {
+        const struct region *r = &m->region[i];
+        if (gpa - r->gpa < r->size)
+            return (i64)(r->first + ((gpa - r->gpa) >> PAGE_SHIFT));
+    }
+    return -1;
+}
+
+u64 s2_gpa(const struct machine *m, u32 index)
+{
+    for (u32 i = 0; i < m->nregions; i++) {
+        const struct region *r = &m->region[i];
+        if (index >= r->first && index - r->first < r->size >> PAGE_SHIFT)
+            return r->gpa + ((index - r->first) << PAGE_SHIFT);
+    }
+    return 0;
+}
+
+static inline u8 *frame_ptr(const struct machine *m, u32 f) { return m->ram + ((size_t)f << PAGE_SHIFT); }
+
+static void note(struct machine *m, struct vcpu *v, u32 kind, u32 page, u64 b)
+{
+    ring_put(&m->ring, v ? v->cycles : 0, v ? v->insns : 0, v ? v->id : 0, kind, s2_gpa(m, page), b, 0);
+}
+
+void s2_drop_code(struct machine *m, u32 f)
+{
+    /* the flag stays: soft TLBs may still let the page be fetched. install() clears it for the next owner. */
+    if (!m->frames[f].code)
+        return;
+    for (u32 i = 0; i < m->nvcpus; i++)
+        vcpu_drop_code(m->vcpu[i], f);
+}
+
+void s2_flush_all(struct machine *m)
+{
+    m->flush_gen++;
+    m->stats.flushes++;
+    for (u32 i = 0; i < m->nvcpus; i++)
+        vcpu_flush_tlb(m->vcpu[i]);
+}
+
+u64 store_charge(struct machine *m, u64 now)
+{
+    struct store_timing *t = &m->timing;
+    u32 best = 0;
+
+    if (!t->latency)
+        return now;
+    for (u32 i = 1; i < t->depth; i++)
+        if (t->busy[i] < t->busy[best])
+            best = i;
+    u64 start = t->busy[best] > now ? t->busy[best] : now;
+    return t->busy[best] = start + t->latency;
+}
+
+static void slot_discard(struct machine *m, struct s2_page *p)
+{
+    if (p->slot == NO_SLOT)
+        return;
+    if (m->c_store)
+        m->slot_free[m->nslot_free++] = p->slot;
+    else
+        m->dropped[m->ndropped++] = p->slot;            /* Python discards them at the next chance; sized npages */
+    p->slot = NO_SLOT;
+}
+
+static bool all_zero(const u8 *p)
+{
+    const u64 *w = (const u64 *)p;
+
+    for (u32 i = 0; i < PAGE_SIZE / 8; i += 8)
+        if (w[i] | w[i + 1] | w[i + 2] | w[i + 3] | w[i + 4] | w[i + 5] | w[i + 6] | w[i + 7])
+            return false;
+    return true;
+}
+
+static void release(struct machine *m, struct s2_page *p, u8 state)
+{
+    u32 f = p->frame;
+
+    m->frames[f].page = NO_FRAME;
+    m->free_list[m->nfree++] = f;
+    m->stats.resident--;
+    m->stats.evictions++;
+    p->state = state;
+    p->frame = NO_FRAME;
+    p->flags = 0;
+}
+
+/* Empty one frame without Python. False: dirty, and the store is Python's. */
+static bool evict(struct machine *m, struct vcpu *v, u32 f)
+{
+    u32 page = m->frames[f].page;
+    struct s2_page *p = &m->s2[page];
+    u8 *bytes = frame_ptr(m, f);
+
+    if (p->slot != NO_SLOT && !(p->flags & S2F_DIRTY)) {
+        s2_drop_code(m, f);
+        release(m, p, S2_SWAPPED);
+        m->stats.clean_drop++;
+        note(m, v, EV_CLEAN_DROP, page, f);
+        return true;
+    }
+    if (all_zero(bytes)) {
+        s2_drop_code(m, f);
+        slot_discard(m, p);
+        release(m, p, S2_ZERO);
+        m->stats.zero_drop++;
+        note(m, v, EV_ZERO_DROP, page, f);
+        return true;
+    }
+    if (!m->c_store)
+        return false;
+    s2_drop_code(m, f);
+    u32 slot = m->slot_free[--m->nslot_free];
+    memcpy(m->slots + ((size_t)slot << PAGE_SHIFT), bytes, PAGE_SIZE);
+    slot_discard(m, p);
+    p->slot = slot;
+    p->crc = crc32c(bytes, PAGE_SIZE);
+    release(m, p, S2_SWAPPED);
+    m->stats.swap_out++;
+    store_charge(m, v ? v->cycles : 0);                 /* written behind: occupies a server, delays nobody by itself */
+    note(m, v, EV_SWAP_OUT, page, slot);
+    return true;
+}
+
+u32 s2_batch(const struct machine *m)
+{
+    u32 n = m->nframes / 32;
+
+    return n < 1 ? 1 : n > 64 ? 64 : n;
+}
+
+u32 s2_reclaim(struct machine *m, struct vcpu *v, u32 *out, u32 max)
+{
+    u32 dirty = 0, got = 0, want = s2_batch(m);
+
+    s2_flush_all(m);                                    /* before the copies: nobody may write a victim through a stale entry */
+    for (u64 scanned = 0; scanned < 2ull * m->nframes && got < want; scanned++) {
+        u32 f = m->hand;
+        struct frame *fr = &m->frames[f];
+        m->hand = f + 1 == m->nframes ? 0 : f + 1;
+        if (fr->page == NO_FRAME || m->serial - fr->serial < RECENT)
+            continue;
+        struct s2_page *p = &m->s2[fr->page];
+        if (p->flags & S2F_PINNED)
+            continue;
+        if (p->flags & S2F_ACCESSED) {
+            p->flags &= (u8)~S2F_ACCESSED;
+            continue;
+        }
+        if (!evict(m, v, f)) {
+            if (dirty == max)
+                break;
+            out[dirty++] = fr->page;
+        }
+        got++;
+    }
+    return dirty;
+}
+
+int s2_evicted(struct machine *m, struct vcpu *v, u32 page, u32 slot)
+{
+    struct s2_page *p = &m->s2[page];
+
+    if (page >= m->npages || p->state != S2_RESIDENT)
+        return core_fail("page %u is not resident", page);
+    s2_drop_code(m, p->frame);
+    slot_discard(m, p);
+    p->slot = slot;
+    p->crc = crc32c(frame_ptr(m, p->frame), PAGE_SIZE);
+    release(m, p, S2_SWAPPED);
+    m->stats.swap_out++;
+    store_charge(m, v ? v->cycles : 0);
+    note(m, v, EV_SWAP_OUT, page, slot);
+    return 0;
+}
+
+static bool take(struct machine *m, struct vcpu *v, u32 *frame)
+{
+    u32 none;
+
+    if (!m->nfree)
+        s2_reclaim(m, v, &none, 0);
+    if (!m->nfree)
+        return false;
+    *frame = m->free_list[--m->nfree];
+    return true;
+}
+
+static u8 *install(struct machine *m, u32 page, u32 f)
+{
+    struct s2_page *p = &m->s2[page];
+
+    m->frames[f] = (struct frame){ .page = page, .serial = ++m->serial };
+    p->state = S2_RESIDENT;
+    p->frame = f;
+    p->flags &= S2F_PINNED;
+    if (++m->stats.resident > m->stats.resident_peak)
+        m->stats.resident_peak = m->stats.resident;
+    return frame_ptr(m, f);
+}
+
+enum s2_result s2_ensure(struct machine *m, struct vcpu *v, u64 gpa, bool write)
+{
+    i64 index = s2_index(m, gpa);
+    u32 f;
+
+    (void)write;
+    if (index < 0)
+        return S2_NOT_RAM;
+    struct s2_page *p = &m->s2[index];
+    switch (p->state) {
+    case S2_RESIDENT:
+        return S2_OK;
+    case S2_ZERO:
+        if (!take(m, v, &f))
+            return m->c_store ? S2_ERROR : S2_MISS;
+        memset(install(m, (u32)index, f), 0, PAGE_SIZE);
+        m->stats.zero++;
+        if (v)
+            v->count[C_FAULT_ZERO]++;
+        note(m, v, EV_ZERO, (u32)index, f);
+        return S2_OK;
+    case S2_SWAPPED: {
+        if (!m->c_store)
+            return S2_MISS;
+        if (!take(m, v, &f))
+            return S2_ERROR;
+        const u8 *from = m->slots + ((size_t)p->slot << PAGE_SHIFT);
+        if (unlikely(crc32c(from, PAGE_SIZE) != p->crc)) {
+            m->free_list[m->nfree++] = f;
+            s2_bad(m, (u32)index);
+            return S2_ERROR;
+        }
+        memcpy(install(m, (u32)index, f), from, PAGE_SIZE);
+        m->stats.swap_in++;
+        if (v) {
+            u64 done = store_charge(m, v->cycles);
+            note(m, v, EV_SWAP_IN, (u32)index, done);
+            v->blocked_cycles += done - v->cycles;
+            v->cycles = done;
+            v->count[C_FAULT_SWAP]++;
+        }
+        return S2_OK;
+    }
+    case S2_INFLIGHT:
+        return S2_MISS;
+    default:
+        return S2_ERROR;
+    }
+}
+
+int s2_page_in(struct machine *m, struct vcpu *v, u32 page, const u8 *bytes)
+{
+    u32 f;
+
+    if (page >= m->npages || m->s2[page].state == S2_RESIDENT)
+        return core_fail("page %u cannot be paged in", page);
+    if (!m->nfree)
+        return core_fail("no free frame");
+    struct s2_page *p = &m->s2[page];
+    if (!bytes) {
+        f = m->free_list[--m->nfree];
+        memset(install(m, page, f), 0, PAGE_SIZE);
+        m->stats.zero++;
+        if (v)
+            v->count[C_FAULT_ZERO]++;
+        note(m, v, EV_ZERO, page, f);
+        return 0;
+    }
+    if (unlikely(crc32c(bytes, PAGE_SIZE) != p->crc)) {
+        m->stats.corrupt++;
+        return core_fail("page at %#llx came back corrupted: checksum differs", (unsigned long long)s2_gpa(m, page));
+    }
+    f = m->free_list[--m->nfree];
+    memcpy(install(m, page, f), bytes, PAGE_SIZE);
+    m->stats.swap_in++;
+    if (v) {
+        u64 done = store_charge(m, v->cycles);
+        note(m, v, EV_SWAP_IN, page, done);
+        v->blocked_cycles += done - v->cycles;
+        v->cycles = done;
+        v->count[C_FAULT_SWAP]++;
+    }
+    return 0;
+}
+
+void s2_bad(struct machine *m, u32 page)
+{
+    if (page < m->npages) {
+        m->s2[page].state = S2_BAD;
+        m->stats.corrupt++;
+    }
+}
+
+int s2_pin(struct machine *m, u64 lo, u64 hi)
+{
+    for (u64 gpa = lo & PAGE_MASK; gpa < hi; gpa += PAGE_SIZE) {
+        i64 i = s2_index(m, gpa);
+        if (i < 0)
+            return core_fail("pinned page %#llx is not RAM", (unsigned long long)gpa);
+        if (m->s2[i].state != S2_RESIDENT && s2_ensure(m, NULL, gpa, true) != S2_OK)
+            return core_fail("no frame left for pinned page %#llx", (unsigned long long)gpa);
+        m->s2[i].flags |= S2F_PINNED;
+    }
+    return 0;
+}
+
+u8 *s2_ptr(struct machine *m, u64 gpa, bool write)
+{
+    i64 i = s2_index(m, gpa);
+
+    if (i < 0 || m->s2[i].state != S2_RESIDENT)
+        return NULL;
+    struct s2_page *p = &m->s2[i];
+    if (write) {
+        p->flags |= S2F_DIRTY;
+        s2_drop_code(m, p->frame);
+    }
+    return frame_ptr(m, p->frame) + (gpa & (PAGE_SIZE - 1));
+}
+
+int s2_peek(struct machine *m, u32 page, u8 *out)
+{
+    if (page >= m->npages)
+        return core_fail("no page %u", page);
+    const struct s2_page *p = &m->s2[page];
+    if (p->state == S2_RESIDENT)
+        memcpy(out, frame_ptr(m, p->frame), PAGE_SIZE);
+    else if (p->state == S2_SWAPPED && m->c_store)
+        memcpy(out, m->slots + ((size_t)p->slot << PAGE_SHIFT), PAGE_SIZE);
+    else if (p->state == S2_ZERO)
+        memset(out, 0, PAGE_SIZE);
+    else
+        return core_fail("page at %#llx is not in the C store", (unsigned long long)s2_gpa(m, page));
+    return 0;
+}
