@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.crc import crc32c
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -18,26 +19,6 @@ from vmemu.clock.inject import Injector
 from vmemu.errors import ConfigError, StoreError
 from vmemu.memory.store import FaultyStore, FileStore, RamStore, Store, needs_python, open_store, parse_store
 from vmemu.memory.store.file import GROUP, slot_offset, table_offset
-
-
-def _table() -> list[int]:
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-        table.append(value)
-    return table
-
-
-_CRC = _table()
-
-
-def crc32c(data: bytes) -> int:
-    """CRC-32C a byte at a time, RFC 3720 B.4: the reference."""
-    value = 0xFFFFFFFF
-    for byte in data:
-        value = value >> 8 ^ _CRC[(value ^ byte) & 0xFF]
-    return value ^ 0xFFFFFFFF
 
 
 def page(fill: int) -> bytes:

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ELF images: segments, entry, symbols, and vmemu's note about pinned memory.
+
+An image is input from outside: whatever is wrong with it, the answer is a ConfigError of one line. pyelftools answers
+broken headers with whatever exception its parsers meet, so all of it is caught in one place, `_guard`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from vmemu.errors import ConfigError
+
+#: e_machine (System V gABI) -> architecture, and the byte orders that its engine runs.
+MACHINES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "EM_X86_64": ("x86_64", ("little",)),
+    "EM_386": ("x86_64", ("little",)),  # multiboot images start in 32-bit mode
+    "EM_AARCH64": ("arm64", ("little",)),
+    "EM_PPC64": ("ppc64", ("big", "little")),
+}
+NOTE_NAME, NOTE_PINNED = b"vmemu\0", 1
+MAX_FILE = 1 << 30
+MAX_SEGMENTS = 256
+MAX_PINNED = 64
+MAX_SYMBOLS = 1_000_000
+_TOP = 1 << 64
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A PT_LOAD segment: `data`, then zeros up to `memsz` bytes."""
+
+    vaddr: int
+    paddr: int
+    data: bytes
+    memsz: int
+    flags: int  # PF_X 1, PF_W 2, PF_R 4
+
+
+@dataclass(frozen=True)
+class ElfImage:
+    """A checked image. Addresses are the guest's; `pinned` lists [lo, hi) ranges of guest-physical bytes."""
+
+    name: str
+    raw: bytes
+    isa: str
+    bits: int
+    big_endian: bool
+    entry: int
+    segments: tuple[Segment, ...]
+    pinned: tuple[tuple[int, int], ...]
+
+    @property
+    def entry_paddr(self) -> int:
+        """The entry point as a physical address: entries are virtual in some kernels and physical in others."""
+        for s in self.segments:
+            if s.vaddr <= self.entry < s.vaddr + s.memsz:
+                return s.paddr + self.entry - s.vaddr
+        return self.entry
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """[lo, hi) of physical memory that the segments occupy."""
+        return min(s.paddr for s in self.segments), max(s.paddr + s.memsz for s in self.segments)
+
+    @cached_property
+    def symbols(self) -> dict[str, int]:
+        """Name -> address of every named symbol; empty for a stripped image."""
+        found: dict[str, int] = {}
+        with _guard(self.name):
+            for section in ELFFile(io.BytesIO(self.raw)).iter_sections():
+                if not isinstance(section, SymbolTableSection):
+                    continue
+                if section["sh_entsize"] == 0 or section["sh_size"] > len(self.raw):
+                    raise ConfigError(f"{self.name}: bad symbol table")
+                for number, symbol in enumerate(section.iter_symbols()):
+                    if number >= MAX_SYMBOLS:
+                        break
+                    if symbol.name:
+                        found.setdefault(str(symbol.name), int(symbol["st_value"]))
+        return found
+
+
+@contextmanager
+def _guard(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:100]
+        raise ConfigError(f"{name}: malformed ELF image: {text or type(error).__name__}") from None
+
+
+def read_image(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of an image file, or a ConfigError that says why not."""
+    name = os.fspath(path)
+    try:
+        info = os.stat(path)
+        if stat.S_ISDIR(info.st_mode):
+            raise ConfigError(f"{name}: is a directory")
+        if not stat.S_ISREG(info.st_mode):  # reading a pipe could wait for ever
+            raise ConfigError(f"{name}: is not a regular file")
+        if info.st_size > MAX_FILE:
+            raise ConfigError(f"{name}: larger than {MAX_FILE >> 20} MiB, surely no guest image")
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{name}: cannot read: {error.strerror or error}") from None
+    except ValueError:
+        raise ConfigError(f"{name!r}: not a file name") from None
+
+
+def load_elf(path: str | os.PathLike[str], isa: str | None = None) -> ElfImage:
+    """Read and check an image file. With `isa`, an image of another architecture is refused."""
+    return parse_elf(Path(path).name, read_image(path), isa)
+
+
+def parse_elf(name: str, raw: bytes, isa: str | None = None) -> ElfImage:
+    """Check an image's bytes; `name` is for messages."""
+    if not raw:
+        raise ConfigError(f"{name}: empty file")
+    if not raw.startswith(b"\x7fELF"):
+        raise ConfigError(f"{name}: not an ELF image")
+    with _guard(name):
+        image = _parse(name, raw)
+    if isa is not None and image.isa != isa:
+        raise ConfigError(f"{name}: an image for {image.isa}, not {isa}; use --isa {image.isa}")
+    return image
+
+
+def _parse(name: str, raw: bytes) -> ElfImage:
+    elf = ELFFile(io.BytesIO(raw))
+    header = elf.header
+    machine = MACHINES.get(header["e_machine"])
+    order = "little" if elf.little_endian else "big"
+    if machine is None or order not in machine[1]:
+        raise ConfigError(f"{name}: a {order}-endian image for {header['e_machine']}, which vmemu does not run")
+    if header["e_type"] not in ("ET_EXEC", "ET_DYN"):
+        raise ConfigError(f"{name}: not an executable ({header['e_type']})")
+    if elf.num_segments() > MAX_SEGMENTS:
+        raise ConfigError(f"{name}: {elf.num_segments()} program headers, at most {MAX_SEGMENTS} make sense")
+    segments: list[Segment] = []
+    pinned: list[tuple[int, int]] = []
+    for number in range(elf.num_segments()):
+        # The header alone: pyelftools' segment objects would interpret types that do not concern us.
+        h = elf._get_segment_header(number)
+        kind, offset, filesz = h["p_type"], h["p_offset"], h["p_filesz"]
+        if kind not in ("PT_LOAD", "PT_NOTE"):
+            continue
+        if offset + filesz > len(raw):
+            raise ConfigError(f"{name}: truncated: segment {number} ends at byte {offset + filesz} of {len(raw)}")
+        data = raw[offset : offset + filesz]
+        if kind == "PT_NOTE":
+            pinned.extend(_pinned(name, data, order))
+        elif h["p_memsz"]:
+            if filesz > h["p_memsz"]:
+                raise ConfigError(f"{name}: segment {number} has more bytes in the file than in memory")
+            segments.append(Segment(h["p_vaddr"], h["p_paddr"], data, h["p_memsz"], h["p_flags"]))
+    _check_segments(name, segments)
+    image = ElfImage(
+        name, raw, machine[0], elf.elfclass, order == "big", header["e_entry"], tuple(segments), tuple(pinned)
+    )
+    if not any(s.paddr <= image.entry_paddr < s.paddr + s.memsz for s in segments):
+        raise ConfigError(f"{name}: entry point {image.entry:#x} lies outside every segment")
+    return image
+
+
+def _check_segments(name: str, segments: list[Segment]) -> None:
+    if not segments:
+        raise ConfigError(f"{name}: nothing to load")
+    end = 0
+    for s in sorted(segments, key=lambda s: s.paddr):
+        if max(s.paddr, s.vaddr) + s.memsz > _TOP:
+            raise ConfigError(f"{name}: segment at {s.paddr:#x} wraps around the end of memory")
+        if s.paddr < end:
+            raise ConfigError(f"{name}: segments overlap at {s.paddr:#x}")
+        end = s.paddr + s.memsz
+
+
+def _pinned(name: str, data: bytes, order: str) -> Iterator[tuple[int, int]]:
+    """[lo, hi) pairs of the vmemu notes in a PT_NOTE segment (gABI: three words, name and desc padded to 4 bytes)."""
+    mark = ">" if order == "big" else "<"
+    at = 0
+    while at + 12 <= len(data):
+        name_size, desc_size, kind = struct.unpack_from(f"{mark}III", data, at)
+        begin = at + 12 + (name_size + 3 & ~3)
+        at = begin + (desc_size + 3 & ~3)
+        if begin + desc_size > len(data):
+            raise ConfigError(f"{name}: malformed ELF note")
+        if kind != NOTE_PINNED or data[begin - (name_size + 3 & ~3) :][:name_size] != NOTE_NAME:
+            continue
+        if desc_size % 16 or desc_size // 16 > MAX_PINNED:
+            raise ConfigError(f"{name}: the note of pinned memory must hold up to {MAX_PINNED} pairs of addresses")
+        for lo, hi in struct.iter_unpack(f"{mark}QQ", data[begin : begin + desc_size]):
+            if lo >= hi:
+                raise ConfigError(f"{name}: pinned range {lo:#x} to {hi:#x} is empty")
+            yield lo, hi
