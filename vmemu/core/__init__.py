@@ -280,6 +280,10 @@ class CoreVcpu:
         """Enter an exception before the next instruction; fields as `struct pending` in core.h."""
         _check(lib.vcpu_inject(self.ptr, Pending.EXCEPTION, vector, error, has_error, addr, aux))
 
+    def memory_error(self, gva: int, gpa: int, access: int) -> None:
+        """Tell the guest that a page is lost, as its architecture does: #MC, external abort, machine check."""
+        lib.vcpu_mem_error(self.ptr, gva, gpa, access)
+
     def walk(self, va: int, access: int) -> Walk:
         """Stage-1 walk by the C walker, in the vCPU's current mode."""
         out = ffi.new("uint64_t[4]")

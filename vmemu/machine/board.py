@@ -18,6 +18,7 @@ from vmemu.errors import ConfigError
 
 if TYPE_CHECKING:
     from vmemu.core import CoreVcpu
+    from vmemu.machine.elf import ElfImage
     from vmemu.machine.machine import Machine
 
 
@@ -105,8 +106,9 @@ class Board(ABC):
         self.hcalls: dict[int, Hypercall] = {}
         self.devices: dict[str, Device] = {}
 
+    @classmethod
     @abstractmethod
-    def memory_regions(self, size: int) -> list[tuple[int, int]]:
+    def memory_regions(cls, size: int) -> list[tuple[int, int]]:
         """(gpa, bytes) of each RAM region for a machine of `size` bytes; the first is main memory."""
 
     @abstractmethod
@@ -116,6 +118,14 @@ class Board(ABC):
     @abstractmethod
     def reset_vcpu(self, vcpu: CoreVcpu, entry: int, dtb: int, kernel_entry: int) -> None:
         """Registers of the boot vCPU at reset: PC at the firmware's entry, arguments as the boot protocol says."""
+
+    def reset_bare(self, vcpu: CoreVcpu, image: ElfImage, dtb: int, bootargs: str) -> None:
+        """Start an image that brings no vmemu note: no firmware, PC at its entry, the device tree in the first argument."""
+        self.reset_vcpu(vcpu, image.entry_paddr, dtb, 0)
+
+    def cpuid(self, vcpu: CoreVcpu, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
+        """EAX, EBX, ECX, EDX of a CPUID leaf; only x86 boards have any."""
+        raise RegisterFault(f"cpuid {leaf:#x}")
 
     @abstractmethod
     def on_irq_window(self, vcpu: CoreVcpu) -> None:

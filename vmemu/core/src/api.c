@@ -44,6 +44,13 @@ int vcpu_inject(struct vcpu *v, u32 kind, u32 vector, u32 error, bool has_error,
     return 0;
 }
 
+void vcpu_mem_error(struct vcpu *v, u64 gva, u64 gpa, u32 access)
+{
+    v->count[C_FAULT_MEM_ERROR]++;
+    ring_put(&v->m->ring, v->cycles, v->insns, v->id, EV_MEM_ERROR, gpa, gva, access);
+    v->m->arch->mem_error(v, gva, gpa, (enum access)access);
+}
+
 void vcpu_add_cycles(struct vcpu *v, u64 cycles, bool idle)
 {
     v->cycles += cycles;

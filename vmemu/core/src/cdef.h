@@ -57,6 +57,7 @@ int vcpu_reg_set(struct vcpu *, uint32_t index, uint64_t value);
 int vcpu_walk(struct vcpu *, uint64_t va, uint32_t access, uint64_t *out);
 int vcpu_inject(struct vcpu *, uint32_t kind, uint32_t vector, uint32_t error, bool has_error, uint64_t addr, uint64_t aux);
 uint64_t vcpu_pc(struct vcpu *);
+void vcpu_mem_error(struct vcpu *, uint64_t gva, uint64_t gpa, uint32_t access);
 void vcpu_add_cycles(struct vcpu *, uint64_t cycles, bool idle);
 
 int s2_add_region(struct machine *, uint64_t gpa, uint64_t size);

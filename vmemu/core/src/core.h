@@ -190,6 +190,10 @@ struct vm_exit {
 /* Synchronous device access, served in Python (cffi callback). Reads put the answer in *value. */
 enum io_kind { IO_MMIO_READ, IO_MMIO_WRITE, IO_PORT_IN, IO_PORT_OUT, IO_REG_READ, IO_REG_WRITE };
 /* IO_REG_*: MSR number; arm64 packed op0:op1:crn:crm:op2 (2,3,4,4,3 bits); ppc64 SPR number */
+/* x86 also: CR8 (task priority), and CPUID as two reads of (subleaf << 32 | leaf): EBX:EAX, with IO_X86_CPUID_HIGH EDX:ECX */
+#define IO_X86_CPUID (1ull << 63)
+#define IO_X86_CPUID_HIGH (1ull << 62)
+#define IO_X86_CR8 (1ull << 61)
 enum io_result { IO_OK, IO_FAULT, IO_STOP };            /* FAULT: #GP / UNDEF / program interrupt; STOP: exit run loop after this instruction */
 typedef int (*io_fn)(void *ctx, u32 vcpu, int kind, u64 addr, u32 size, u64 *value);
 
@@ -279,6 +283,7 @@ struct arch {
     const char *name, *suffix;                          /* "x86_64"; libunicorn's symbol suffix */
     uc_arch uc_arch; u32 uc_mode;
     bool big_endian;
+    bool wake_masked;                                   /* a pending line ends a halt even when it is masked (arm64 WFI) */
     bool open_bus;                                      /* reads of nothing give all ones (x86); otherwise a memory error */
     /* after uc_open, before anything else */
     int (*setup)(struct vcpu *);

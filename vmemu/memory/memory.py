@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Guest memory behind the resident limit: who is in a frame, who is in the store, and how a page comes back.
+
+`ram:` without injected failures never comes here: the C unit serves it. Everything else goes through `serve`.
+"""
+
+from __future__ import annotations
+
+from vmemu.clock.inject import Injector
+from vmemu.core import CYC, PAGE_SIZE, CoreMachine, CoreVcpu, PageState, S2Result, crc32c
+from vmemu.errors import ConfigError, StoreError
+from vmemu.memory.latency import Latency
+from vmemu.memory.store import FaultyStore, Store, StoreSpec, needs_python, open_store
+
+#: Frames that must stay free of pins: one instruction can need 30 pages at once (core.h, RECENT), and the guest needs a few to live.
+MIN_UNPINNED = 64
+
+
+class Memory:
+    """The pages of one machine.
+
+    Args:
+        core: frames and stage-2 map.
+        spec: which store.
+        latency: time of one page-in and how many the store serves at once.
+        injector: failures to put in front of the store.
+        cpu_hz: what turns the latency into cycles.
+    """
+
+    def __init__(self, core: CoreMachine, spec: StoreSpec, latency: Latency, injector: Injector, cpu_hz: int) -> None:
+        self.core = core
+        self.store: Store | None = None
+        self.last_error = ""
+        self._cycles_per_ns = cpu_hz * CYC / 1e9
+        self._free: list[int] = []
+        self._next = 0
+        self._owner: dict[int, int] = {}
+        core.set_timing(round(latency.ns * self._cycles_per_ns), latency.depth)
+        if needs_python(spec, injector):
+            self.store = open_store(spec, crc32c, injector)
+            if isinstance(self.store, FaultyStore):
+                self.store.page_of = self._page_of
+        else:
+            core.use_c_store()
+
+    def _page_of(self, slot: int) -> int:
+        """Guest page number (gpa / 4096) whose page a slot holds or is about to hold."""
+        return self.core.gpa(self._owner[slot]) // PAGE_SIZE
+
+    # ---------------------------------------------------------------- slots
+    def _take_slot(self, index: int) -> int:
+        slot = self._free.pop() if self._free else self._next
+        self._next = max(self._next, slot + 1)
+        self._owner[slot] = index
+        return slot
+
+    def _give_slot(self, slot: int) -> None:
+        del self._owner[slot]
+        self._free.append(slot)
+
+    def _discard_dropped(self) -> None:
+        assert self.store is not None
+        for slot in self.core.dropped_slots():
+            self._give_slot(slot)
+            self.store.discard(slot)
+
+    # --------------------------------------------------------------- faults
+    def serve(self, vcpu: CoreVcpu | None, gpa: int) -> bool:
+        """Make the page at `gpa` resident. False: the store could not give it back, the guest must be told.
+
+        Raises StoreError when no frame can be freed because the store takes no page; nothing is lost then.
+        """
+        result = self.core.ensure(vcpu, gpa)
+        if result is not S2Result.MISS:
+            return result is S2Result.OK
+        assert self.store is not None
+        index = self.core.index(gpa)
+        if not self.core.free_frames:
+            self._make_room(vcpu)
+        page = self.core.page(index)
+        if page.state == PageState.ZERO:
+            return self.core.page_in(vcpu, index, None)
+        try:
+            data = self.store.get(int(page.slot))
+        except StoreError as error:
+            self.last_error = str(error)
+            return False
+        self._charge_delay(vcpu)
+        if not self.core.page_in(vcpu, index, data):
+            self.last_error = f"{self.store.name}: page at {gpa:#x} came back corrupted"
+            self.core.mark_bad(index)
+            return False
+        return True
+
+    def _make_room(self, vcpu: CoreVcpu | None) -> None:
+        assert self.store is not None
+        for index in self.core.reclaim(vcpu):
+            slot = self._take_slot(index)
+            try:
+                self.store.put(slot, self.core.frame_bytes(index))
+            except StoreError as error:
+                self._give_slot(slot)
+                self.last_error = str(error)
+                break
+            self.core.evicted(vcpu, index, slot)
+        self._charge_delay(None)
+        self._discard_dropped()
+        if not self.core.free_frames:
+            raise StoreError(self.last_error or "every resident page is pinned or in use: raise --resident")
+
+    def _charge_delay(self, vcpu: CoreVcpu | None) -> None:
+        if isinstance(self.store, FaultyStore):
+            delay = self.store.take_delay()
+            if delay and vcpu is not None:
+                vcpu.add_cycles(round(delay * self._cycles_per_ns))
+
+    # ------------------------------------------------------- host's accesses
+    def is_ram(self, gpa: int, size: int) -> bool:
+        """All of [gpa, gpa + size) is RAM. The one place where guest-given ranges are checked."""
+        if gpa < 0 or size < 0 or gpa + size > 1 << 64:
+            return False
+        first, last = gpa & ~(PAGE_SIZE - 1), (gpa + max(size, 1) - 1) & ~(PAGE_SIZE - 1)
+        if (last - first) // PAGE_SIZE > int(self.core.ptr.npages):
+            return False
+        return all(self.core.index(page) >= 0 for page in range(first, last + 1, PAGE_SIZE))
+
+    def read(self, gpa: int, size: int) -> bytes:
+        """Bytes of guest memory, paged in as needed. Raises ConfigError outside RAM, StoreError when a page is lost."""
+        out = b""
+        while len(out) < size:
+            self._want(gpa + len(out))
+            out += self.core.read_resident(gpa + len(out), min(size - len(out), PAGE_SIZE - (gpa + len(out)) % PAGE_SIZE))
+        return out
+
+    def write(self, gpa: int, data: bytes) -> None:
+        """As `read`, the other way round."""
+        done = 0
+        while done < len(data):
+            self._want(gpa + done)
+            done += self.core.write_resident(gpa + done, data[done : done + PAGE_SIZE - (gpa + done) % PAGE_SIZE])
+
+    def _want(self, gpa: int) -> None:
+        if self.core.index(gpa) < 0:
+            raise ConfigError(f"{gpa:#x} is not RAM")
+        if not self.serve(None, gpa):
+            raise StoreError(self.last_error or f"page at {gpa:#x} is lost")
+
+    def peek(self, index: int) -> bytes | None:
+        """A page's content wherever it lies, without moving it or counting it; None when it is lost."""
+        if self.store is None:
+            state = self.core.page(index).state
+            return None if state == PageState.BAD else self.core.page_bytes_cstore(index)
+        page = self.core.page(index)
+        if page.state == PageState.RESIDENT:
+            return bytes(self.core.frame_bytes(index))
+        if page.state == PageState.ZERO:
+            return bytes(PAGE_SIZE)
+        if page.state != PageState.SWAPPED:
+            return None
+        inner = self.store.inner if isinstance(self.store, FaultyStore) else self.store
+        try:
+            return inner.get(int(page.slot))
+        except StoreError:
+            return None
+
+    def pin(self, lo: int, hi: int) -> None:
+        """Never page out [lo, hi)."""
+        first, last = lo & ~(PAGE_SIZE - 1), hi
+        for page in range(first, last, PAGE_SIZE):
+            self._want(page)
+            self.core.pin(page, page + 1)
+
+    def close(self) -> None:
+        if self.store is not None:
+            self.store.close()
