@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From an image's name to a machine that is ready to run."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from vmemu import bugs as bug_registry
+from vmemu.clock.choices import Choices
+from vmemu.clock.inject import Injector
+from vmemu.core import PAGE_SIZE, CoreMachine
+from vmemu.errors import ConfigError
+from vmemu.machine import images
+from vmemu.machine.board import Board
+from vmemu.machine.boards import board_for
+from vmemu.machine.console import Console
+from vmemu.machine.elf import ElfImage, load_elf
+from vmemu.machine.machine import Machine
+from vmemu.memory.latency import parse_latency
+from vmemu.memory.memory import MIN_UNPINNED, Memory
+from vmemu.memory.store import parse_store
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+MAX_MEMORY = 64 << 30
+
+
+def parse_size(text: str, what: str) -> int:
+    """``64M`` -> bytes. Raises ConfigError."""
+    match = re.fullmatch(r"([0-9]{1,12})([KMG]?)i?B?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise ConfigError(f"{what} {text!r} is not a size: write 64M, 1G or a number of bytes")
+    size = int(match[1]) * _UNITS[match[2].upper()]
+    if size == 0 or size % PAGE_SIZE:
+        raise ConfigError(f"{what} {text!r} must be a positive multiple of 4K")
+    return size
+
+
+@dataclass(frozen=True, slots=True)
+class BootOptions:
+    """Options of one machine; the names are those of ``vmemu boot``.
+
+    image: built-in name, or path of an ELF image. isa: "x86_64", "arm64", "ppc64", None = the image's own.
+    memory, resident: sizes as text; resident None = all of memory. store: "ram:", "file:PATH". latency: preset or "85us".
+    pin: "LO-HI" ranges that are never paged out. bugs, inject: names and rules. console: called with output.
+    """
+
+    image: str
+    isa: str | None = None
+    memory: str = "64M"
+    resident: str | None = None
+    store: str = "ram:"
+    latency: str = "none"
+    append: str = ""
+    seed: int = 0
+    max_cycles: int | None = None
+    pin: Sequence[str] = ()
+    bugs: Sequence[str] = ()
+    inject: Sequence[str] = ()
+    console: Callable[[bytes], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be loaded: a kernel with firmware and an initrd, or a bare image alone."""
+
+    isa: str
+    kernel: ElfImage
+    firmware: ElfImage | None
+    initrd: bytes | None
+
+
+def plan(image: str, isa: str | None) -> Plan:
+    """Find the image. A name of the catalogue wins over a file of that name in the current folder: write ./walk for that."""
+    if os.sep not in image and images.bootable(image):
+        isa = isa or "x86_64"
+        found = images.find(image, isa)
+        if found.kind == "bare":
+            return Plan(isa, found.load(), None, None)
+        return Plan(isa, images.find("kernel", isa).load(), images.find("firmware", isa).load(), found.read())
+    if os.sep not in image and not os.path.exists(image):
+        raise ConfigError(f"no built-in image and no file {image!r}; built in are {', '.join(images.names())}")
+    elf = load_elf(image, isa)
+    # a kernel that says what it pins speaks the boot protocol of vmemu's firmware
+    return Plan(elf.isa, elf, images.find("firmware", elf.isa).load() if elf.pinned else None, None)
+
+
+def parse_pin(text: str) -> tuple[int, int]:
+    """``LO-HI``: sizes or 0x numbers, HI exclusive."""
+    lo, dash, hi = text.partition("-")
+    try:
+        first, last = (_address(lo), _address(hi)) if dash else (1, 0)
+    except ValueError:
+        first, last = 1, 0
+    if first >= last:
+        raise ConfigError(f"--pin {text}: must be LO-HI, for example 0-32M or 0x1000-0x5000")
+    return first, last
+
+
+def _address(text: str) -> int:
+    match = re.fullmatch(r"(0x[0-9a-f]{1,16}|[0-9]{1,15})([kmg]?)", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise ValueError(text)
+    return int(match[1], 0 if match[1][:2].lower() == "0x" else 10) * _UNITS[match[2].upper()]
+
+
+def _frames(options: BootOptions, memory: int, regions: list[tuple[int, int]]) -> int:
+    """Frames for main memory's resident limit, plus the board's small extra regions (firmware's ROM)."""
+    resident = memory if options.resident is None else parse_size(options.resident, "--resident")
+    if resident > memory:
+        raise ConfigError(f"--resident {options.resident} is more than the memory of {options.memory}")
+    return resident // PAGE_SIZE + sum(size for _, size in regions[1:]) // PAGE_SIZE if resident == memory else resident // PAGE_SIZE
+
+
+def boot(options: BootOptions) -> Machine:
+    """Build the machine and load everything. Raises ConfigError with one clear line for whatever is wrong."""
+    what = plan(options.image, options.isa)
+    memory_size = parse_size(options.memory, "-m")
+    if memory_size > MAX_MEMORY:
+        raise ConfigError(f"-m {options.memory}: more than {MAX_MEMORY >> 30}G")
+    if options.max_cycles is not None and options.max_cycles <= 0:
+        raise ConfigError("--max-cycles must be positive")
+    spec, latency = parse_store(options.store), parse_latency(options.latency)
+    injector = Injector.parse(options.inject)
+    switches = bug_registry.guest_switches(bug_registry.resolve(options.bugs))
+    pins = [parse_pin(text) for text in options.pin]
+    board = board_for(what.isa)
+    regions = board.memory_regions(memory_size)
+    core = CoreMachine(what.isa, _frames(options, memory_size, regions), regions, lambda *_: (0, 0))
+    memory = Memory(core, spec, latency, injector, board.cpu_hz)
+    try:
+        machine = Machine(board, core, memory, memory_size, console=Console(options.console),
+                          choices=Choices.seeded(options.seed), max_cycles=options.max_cycles)
+        _load(machine, what, " ".join(filter(None, (options.append, switches))), pins, options)
+    except BaseException:
+        memory.close()
+        raise
+    return machine
+
+
+def _load(machine: Machine, what: Plan, bootargs: str, pins: list[tuple[int, int]], options: BootOptions) -> None:
+    board = machine.board
+    base, size = board.memory_regions(machine.memory_size)[0]
+    _check_pins(machine, what, pins, options)
+    top = base + size
+    initrd: tuple[int, int] | None = None
+    dtb_gpa = top - 0x10000
+    if what.initrd is not None:
+        start = (dtb_gpa - len(what.initrd)) & ~(PAGE_SIZE - 1)
+        initrd = (start, start + len(what.initrd))
+    dtb = board.build_fdt(bootargs, initrd, machine.memory_size)
+    if len(dtb) > 0x10000:
+        raise ConfigError("the command line is too long")
+    for elf in filter(None, (what.firmware, what.kernel)):
+        for segment in elf.segments:
+            if not machine.is_ram(segment.paddr, segment.memsz) or segment.paddr + segment.memsz > (initrd[0] if initrd else dtb_gpa) and segment.paddr >= base:
+                raise ConfigError(f"{elf.name}: segment {segment.paddr:#x}+{segment.memsz:#x} does not fit in {options.memory} of memory")
+            machine.write_guest(segment.paddr, segment.data)
+    if initrd is not None and what.initrd is not None:
+        machine.write_guest(initrd[0], what.initrd)
+    machine.write_guest(dtb_gpa, dtb)
+    if what.firmware is not None:
+        board.reset_vcpu(machine.vcpus[0], what.firmware.entry_paddr, dtb_gpa, what.kernel.entry_paddr)
+    else:
+        board.reset_bare(machine.vcpus[0], what.kernel, dtb_gpa, bootargs)
+
+
+def _check_pins(machine: Machine, what: Plan, pins: list[tuple[int, int]], options: BootOptions) -> None:
+    """Pin before anything is loaded, so that pinned pages never see the store."""
+    wanted = [*what.kernel.pinned, *(s for s in (what.firmware.span(),) if s)] if what.firmware else []
+    ranges = [*wanted, *pins]
+    pages = {page for lo, hi in ranges for page in range(lo & ~(PAGE_SIZE - 1), hi, PAGE_SIZE)}
+    outside = sorted(page for page in pages if machine.core.index(page) < 0)
+    if outside:
+        raise ConfigError(f"pinned page {outside[0]:#x} is not in the machine's {options.memory} of memory")
+    frames = int(machine.core.ptr.nframes)
+    if len(pages) + MIN_UNPINNED > frames:
+        need = (len(pages) + MIN_UNPINNED) * PAGE_SIZE
+        raise ConfigError(
+            f"--resident {options.resident or options.memory} is too small: {len(pages)} pages are pinned and {MIN_UNPINNED} must be "
+            f"free to move, so at least {-(-need >> 10)}K"
+        )
+    for page in sorted(pages):
+        machine.memory.pin(page, page + 1)
+
+
+__all__ = ["Board", "BootOptions", "Plan", "boot", "parse_pin", "parse_size", "plan"]

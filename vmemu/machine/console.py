@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest's console: bytes out to a sink, bytes in from a queue filled before or during the run."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+
+class Console:
+    """Output is kept (up to `keep` bytes) and passed on line by line, so that a terminal is written seldom."""
+
+    def __init__(self, sink: Callable[[bytes], None] | None = None, keep: int = 1 << 20) -> None:
+        self.sink = sink
+        self.output = bytearray()
+        self.lost = 0
+        self.keep = keep
+        self._line = bytearray()
+        self._input: deque[int] = deque()
+
+    def put(self, byte: int) -> None:
+        """One byte from the guest."""
+        if len(self.output) < self.keep:
+            self.output.append(byte)
+        else:
+            self.lost += 1
+        self._line.append(byte)
+        if byte == 0x0A or len(self._line) >= 4096:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._line and self.sink is not None:
+            self.sink(bytes(self._line))
+        self._line.clear()
+
+    def type(self, data: bytes) -> None:
+        """Input for the guest."""
+        self._input.extend(data)
+
+    def get(self) -> int | None:
+        """Next input byte, None when there is none."""
+        return self._input.popleft() if self._input else None
