@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent
 SRC = Path("vmemu/core/src")
 GENERATED = Path("build/generated")
 ISAS = ("x86_64", "arm64", "ppc64")
+UNICORN_HEADER = {"x86_64": "x86", "arm64": "arm64", "ppc64": "ppc"}
 
 
 def package_include(package: str) -> str:
@@ -48,6 +49,7 @@ def generate_registers(isa: str) -> None:
         sys.path.pop(0)
     upper = isa.upper()
     lines = [f"/* generated from vmemu/isa/{isa}: do not edit */"]
+    lines += ["#include <unicorn/unicorn.h>", f"#include <unicorn/{UNICORN_HEADER[isa]}.h>"]
     lines.append("enum {")
     lines += [f"    R_{upper}_{r.name.upper()} = {i}," for i, r in enumerate(registers)]
     lines.append(f"    N_{upper} = {len(registers)}")

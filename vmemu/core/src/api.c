@@ -7,7 +7,7 @@
 
 #include "api.h"
 
-const char *capstone_path;
+extern const char *capstone_path;                        /* decode_x86_64.c */
 
 int core_init(const char *unicorn, const char *capstone)
 {
