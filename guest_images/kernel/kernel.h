@@ -5,9 +5,7 @@
 
 #include "arch.h"
 #include "types.h"
-
-/* Errors: system calls return them negated. Numbers as on Linux, for readers' eyes only. */
-enum { EPERM = 1, EINTR = 4, ECHILD = 10, EAGAIN = 11, ENOMEM = 12, EFAULT = 14, EINVAL = 22, ENOSYS = 38 };
+#include "uapi.h"         /* errno, signal and system call numbers */
 
 /* Linker script symbols (arch.h, IMAGE). */
 extern char kernel_start[], kernel_end[];
@@ -50,7 +48,8 @@ u64 pool_free_pages(void);
 
 /* ---- frames.c: user page frames, everything that is not pinned ---- */
 void frames_init(void);
-u64 frame_alloc(void);              /* physical address of a zeroed frame with one reference, 0 when none is left */
+u64 frame_alloc(void);              /* physical address of a frame with one reference and any contents; 0: none left */
+void frame_zero(u64 pa);
 void frame_get(u64 pa);             /* one more reference */
 void frame_put(u64 pa);             /* drop one; the last frees it */
 int frame_refs(u64 pa);
@@ -67,13 +66,20 @@ u32 fdt_u32(const char *path, const char *name, u32 otherwise);
 /* Number from a property of 4 or 8 bytes. */
 u64 fdt_num(const char *path, const char *name, u64 otherwise);
 const char *fdt_str(const char *path, const char *name);        /* NUL-terminated within bounds, or NULL */
+/* reg of the node at path, first entry, with its parent's cell sizes. */
+bool fdt_reg(const char *path, u64 *addr, u64 *size);
 /* Path-free search: the n-th node (from 0) whose "compatible" list holds text; its first reg entry. false when absent. */
 bool fdt_compatible_reg(const char *text, int n, u64 *addr, u64 *size);
+/* reg entry of the n-th node directly below the node at path that has one. false when there are fewer. */
+bool fdt_child_reg(const char *path, int n, u64 *addr, u64 *size);
+const void *fdt_header(void);
+u32 fdt_size(void);                 /* bytes of the whole tree */
 
 /* ---- main.c ---- */
 extern u64 mem_base, mem_size;      /* RAM that the kernel uses, physical */
-extern bool quiet;
+extern bool quiet;                  /* kernel option: no banner, no register dumps for killed tasks */
 
-/* ---- timer.c, sched.c: see task.h ---- */
+/* ---- bugs.c: known bugs, switched on with bug=NAME[,NAME] on the command line ---- */
+#include "bugs.h"
 
 #endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the kernel and its programs agree on. System call registers: arch.h, trapframe.h; a negative result is -errno. */
+#ifndef VMEMU_UAPI_H
+#define VMEMU_UAPI_H
+
+enum {
+    SYS_exit = 0,       /* (status)                        does not return */
+    SYS_write = 1,      /* (fd 1 or 2, buf, len)           bytes written */
+    SYS_read = 2,       /* (fd 0, buf, len)                bytes read; waits for the first one */
+    SYS_getpid = 3,     /* () */
+    SYS_yield = 4,      /* () */
+    SYS_fork = 5,       /* ()                              0 in the child */
+    SYS_wait = 6,       /* (u32 *status or 0)              pid of a child that ended */
+    SYS_brk = 7,        /* (new end or 0)                  end of the heap; -ENOMEM, -EINVAL */
+    SYS_mmap = 8,       /* (len, prot)                     zeroed memory, somewhere */
+    SYS_munmap = 9,     /* (addr, len)                     exactly one earlier mmap */
+    SYS_time = 10,      /* ()                              ns since boot */
+    SYS_sleep = 11,     /* (ns) */
+    SYS_sigaction = 12, /* (sig, entry, handler)           entry 0: default action */
+    SYS_sigreturn = 13, /* (frame)                         does not return on success */
+    SYS_kill = 14,      /* (pid, SIGKILL or SIGTERM) */
+    SYS_setprio = 15,   /* (0..PRIO_MAX)                   higher runs first */
+    SYS_sysinfo = 16,   /* (struct sysinfo *) */
+    NSYSCALL
+};
+
+enum { SIGILL = 4, SIGBUS = 7, SIGKILL = 9, SIGSEGV = 11, SIGTERM = 15, NSIG = 32 };
+enum { PRIO_DEFAULT = 4, PRIO_MAX = 7 };
+enum { UPROT_READ = 1, UPROT_WRITE = 2, UPROT_EXEC = 4 };
+enum { EPERM = 1, ESRCH = 3, EINTR = 4, ECHILD = 10, EAGAIN = 11, ENOMEM = 12, EFAULT = 14, EINVAL = 22, ENOSYS = 38 };
+
+/* wait() status: exit code in bits 15:8, or the killing signal in bits 6:0. */
+#define WEXITED(status) (((status) & 0x7f) == 0)
+#define WEXITSTATUS(status) (((status) >> 8) & 0xff)
+#define WTERMSIG(status) ((status) & 0x7f)
+
+/*
+ * A signal enters the program at `entry` (the runtime's assembler) with the stack pointer at the 16-aligned signal frame and
+ * four function arguments: sig, fault address, access (0 read, 1 write, 2 execute), handler.
+ * sigreturn(frame) continues at the interrupted place.
+ */
+
+struct sysinfo {
+    unsigned long long ram_bytes;       /* RAM that the kernel uses */
+    unsigned long long user_pages;      /* frames for user memory in all */
+    unsigned long long free_pages;      /* of them not promised to anyone */
+    unsigned long long boot_ncpu;
+};
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Tasks, their memory, and the scheduler. */
+#ifndef VMEMU_TASK_H
+#define VMEMU_TASK_H
+
+#include "kernel.h"
+
+enum { NTASK = 64, NREGION = 16, INIT_PID = 1 };
+#define FOREVER (~0ull)
+
+/*
+ * User address space layout, the same for every task and architecture. Programs are linked at the text base. The stack lies in
+ * the same gigabyte, and mmap far above, so that page tables stay few and all levels are used.
+ */
+#define UTEXT_MIN 0x10000000ull
+#define UHEAP_MAX 0x30000000ull         /* brk stops here */
+#define USTACK_TOP 0x3fff0000ull
+#define USTACK_SIZE 0x40000ull          /* demand zero; below it is nothing */
+#define UMMAP_BASE 0x200000000000ull
+#define UMMAP_MAX 0x210000000000ull
+
+/* A range of user addresses with one kind of contents: bytes of a file, then zeros. start == end: unused. */
+struct region {
+    u64 start, end;                     /* page aligned */
+    int prot;                           /* PROT_* */
+    const u8 *file;                     /* contents of [file_start, file_end), NULL: all zero */
+    u64 file_start, file_end;           /* user addresses */
+};
+
+/* An address space. Only its task touches it, or its parent during fork. */
+struct mm {
+    u64 root;                           /* arch page table, 0: none */
+    struct region regions[NREGION];
+    u64 brk_start, brk;                 /* heap; its region exists while brk > brk_start */
+    u64 promised;                       /* frames reserved */
+};
+
+enum state { TASK_FREE, TASK_NEW, TASK_RUNNABLE, TASK_RUNNING, TASK_SLEEPING, TASK_ZOMBIE };
+
+struct sigaction {
+    u64 entry, handler;                 /* entry 0: default */
+};
+
+/* sched_lock protects everything but mm, sig* and name, which belong to the task itself. */
+struct task {
+    enum state state;
+    int pid;
+    int prio;
+    struct task *parent;
+    const void *chan;                   /* sleeping on */
+    u64 wake_at;                        /* sleeping until, FOREVER: no limit */
+    bool killable;                      /* the sleep ends when the task is killed */
+    bool timed_out;                     /* why it ended */
+    int killed;                         /* signal that will end it, 0: none */
+    u32 status;                         /* of a zombie, for wait */
+    u64 kstack;                         /* lowest address */
+    struct context *ctx;                /* where to continue, while not running */
+    struct mm mm;
+    struct sigaction sigactions[NSIG];
+    u32 sig_active;                     /* signals whose handler runs, one bit each */
+};
+
+struct cpu {
+    struct task *task;                  /* running here, NULL: scheduler or idle */
+    struct context *ctx;                /* of the scheduler */
+    u64 mm_root;                        /* loaded page table, 0: kernel only */
+    u64 slice_end;                      /* the running task's, FOREVER when idle */
+    u64 armed;                          /* time for which the timer is set, FOREVER: off */
+    int last;                           /* index of the task that ran last */
+    bool need_resched;
+};
+
+extern struct cpu cpus[NCPU];
+extern struct task tasks[NTASK];
+extern struct spinlock sched_lock;
+
+static inline struct cpu *mycpu(void) { return &cpus[arch_cpu()]; }     /* interrupts off */
+struct task *current(void);             /* panics outside of a task */
+static inline u64 kstack_top(const struct task *t) { return t->kstack + KSTACK_SIZE; }
+static inline struct trapframe *task_tf(const struct task *t)
+{
+    return (struct trapframe *)(uptr)(kstack_top(t) - sizeof(struct trapframe));
+}
+
+/* ---- sched.c ---- */
+NORETURN void scheduler(void);
+void yield(void);                       /* let others of the same priority run */
+/*
+ * Release l, sleep until wakeup(chan) or the time until (ns, FOREVER: none), take l again. Nothing is missed in between.
+ * Returns 0, -EAGAIN when the time came, -EINTR when killable and the task was killed. May return early: check your condition.
+ */
+int sleep_on(const void *chan, struct spinlock *l, u64 until, bool killable);
+void wakeup(const void *chan);          /* every sleeper on chan becomes runnable */
+void wake_task(struct task *t);         /* the same for one task; sched_lock held */
+NORETURN void sched_exit(void);         /* sched_lock held, task is a zombie: leave it for good */
+
+/* ---- timer.c ---- */
+void timer_arm(u64 when);               /* make sure that trap_timer comes at that time or earlier; interrupts off */
+u64 timer_expire(u64 now);              /* wake due sleepers, return the next due time; sched_lock held */
+
+/* ---- task.c ---- */
+void task_init(const void *image, u64 size, const char *args);      /* create task 1 from an ELF file */
+s64 task_fork(void);
+NORETURN void task_exit(u32 status);
+s64 task_wait(u32 *status);
+s64 task_kill(int pid, int sig);
+
+/* ---- vm.c ---- */
+int vm_init(struct mm *mm);             /* 0 or -ENOMEM */
+void vm_destroy(struct mm *mm);         /* not loaded on any CPU */
+/* Add a region of promised memory. r is copied. -EINVAL: overlap, -ENOMEM: too little memory or too many regions. */
+int vm_add(struct mm *mm, const struct region *r);
+int vm_fork(struct mm *child, struct mm *parent);
+/* Make the page at va accessible. 0, -EFAULT: not allowed, -ENOMEM. */
+int vm_fault(struct mm *mm, u64 va, int access);
+s64 vm_brk(struct mm *mm, u64 end);
+s64 vm_mmap(struct mm *mm, u64 len, int prot);
+s64 vm_munmap(struct mm *mm, u64 addr, u64 len);
+
+/* ---- uaccess.c: user memory is reached through the linear map. 0 or -EFAULT. ---- */
+int copy_to_user(struct mm *mm, u64 va, const void *src, u64 n);
+int copy_from_user(struct mm *mm, void *dst, u64 va, u64 n);
+
+/* ---- elf.c ---- */
+/* Map the file's segments lazily; *entry: where to start. 0, -EINVAL (bad file) or -ENOMEM. */
+int elf_load(struct mm *mm, const u8 *image, u64 size, u64 *entry);
+
+/* ---- signal.c ---- */
+void signal_fault(struct trapframe *tf, int sig, u64 addr, int access);     /* enter the handler or kill */
+s64 signal_return(struct trapframe *tf, u64 frame);                         /* on success tf is replaced */
+
+/* ---- syscall.c ---- */
+s64 syscall(struct trapframe *tf, bool *replaced);      /* *replaced: tf already holds what user mode shall see */
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Entries from the architecture's trap code (arch.h). All come with interrupts off. */
+#include "task.h"
+
+void trap_syscall(struct trapframe *tf)
+{
+    bool replaced = false;
+    irq_enable();
+    s64 result = syscall(tf, &replaced);
+    irq_disable();
+    if (!replaced)
+        tf_set_ret(tf, (u64)result);
+}
+
+static NORETURN void kernel_trap(const struct trapframe *tf, const char *what, u64 addr)
+{
+    if (!quiet)
+        arch_dump_tf(tf);
+    panic("trap: %s at %llx in the kernel, pc %llx", what, addr, tf_pc(tf));
+}
+
+void trap_fault(struct trapframe *tf, u64 addr, int access, int user, int present)
+{
+    (void)present;          /* the page table itself is looked up: the entry may be stale */
+    if (!user)
+        kernel_trap(tf, access == ACC_WRITE ? "write fault" : access == ACC_EXEC ? "execute fault" : "read fault", addr);
+    switch (vm_fault(&current()->mm, addr, access)) {
+    case 0: return;
+    case -EFAULT: signal_fault(tf, SIGSEGV, addr, access); return;
+    default:
+        kprintf("task %d: no memory for page tables, at %llx\n", current()->pid, addr);
+        task_exit(SIGKILL);
+    }
+}
+
+void trap_memory_error(struct trapframe *tf, u64 addr)
+{
+    if (!tf_from_user(tf))
+        kernel_trap(tf, "memory error", addr);
+    signal_fault(tf, SIGBUS, addr, ACC_READ);
+}
+
+void trap_illegal(struct trapframe *tf)
+{
+    if (!tf_from_user(tf))
+        kernel_trap(tf, "illegal instruction", tf_pc(tf));
+    signal_fault(tf, SIGILL, tf_pc(tf), ACC_EXEC);
+}
+
+void trap_irq(struct trapframe *tf)
+{
+    (void)tf;               /* the handler's wakeups have set need_resched */
+}
+
+void trap_exit(struct trapframe *tf)
+{
+    if (!tf_from_user(tf))
+        panic("trap_exit: not on the way to user mode");
+    struct task *t = current();
+    for (;;) {
+        if (t->killed)
+            task_exit((u32)t->killed);
+        if (!mycpu()->need_resched)
+            return;
+        yield();
+    }
+}
