@@ -63,6 +63,10 @@ void vcpu_set_limit(struct vcpu *v)
         v->limit = 0;
         return;
     }
+    if (left > 1ull << 48) {                            /* no limit worth the arithmetic */
+        v->limit = v->cycle_limit;
+        return;
+    }
     /* cost_lookup() guarantees CYC / 8 an instruction, so `left` instructions cannot run before this */
     left = v->cycles + (left - MOST_INSNS) * (CYC / 8);
     v->limit = left < v->cycle_limit ? left : v->cycle_limit;
@@ -218,12 +222,6 @@ static bool on_invalid(uc_engine *uc, void *user)
     return true;
 }
 
-static bool on_unmapped(uc_engine *uc, uc_mem_type type, u64 addr, int size, i64 value, void *user)
-{
-    (void)uc, (void)type, (void)addr, (void)size, (void)value, (void)user;
-    return false;
-}
-
 void vcpu_trap_here(struct vcpu *v)
 {
     v->trapped = true;
@@ -356,12 +354,13 @@ void machine_free(struct machine *m)
     free(m);
 }
 
+/* No UC_HOOK_MEM_*: any memory hook keeps every store on Unicorn's slow path (cputlb.c, notdirty_write). */
 static int add_hooks(struct vcpu *v)
 {
     static const struct { int type; void *fn; } hooks[] = {
         { UC_HOOK_TLB_FILL, (void *)mmu_fill },   { UC_HOOK_BLOCK, (void *)on_block },
         { UC_HOOK_EDGE_GENERATED, (void *)on_new_block }, { UC_HOOK_INTR, (void *)on_intr },
-        { UC_HOOK_INSN_INVALID, (void *)on_invalid }, { UC_HOOK_MEM_UNMAPPED, (void *)on_unmapped },
+        { UC_HOOK_INSN_INVALID, (void *)on_invalid },
     };
     uc_hook h;
 
