@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from vmemu import bugs
@@ -37,3 +40,10 @@ def test_unknown_and_twice() -> None:
 def test_every_entry_says_what_it_does() -> None:
     for bug in bugs.BUGS.values():
         assert bug.text and bug.owner and bug.id == bug.id.lower() and "," not in bug.id
+
+
+def test_guest_bugs_are_the_kernels_switches() -> None:
+    """One list in Python, one in the guest's C: they may not drift apart."""
+    header = Path(__file__).parent.parent / "guest_images/kernel/bugs.h"
+    switches = dict(re.findall(r'X\(BUG_\w+,\s*"([^"]+)",\s*"([^"]+)"\)', header.read_text()))
+    assert {b.id: b.text for b in bugs.BUGS.values() if b.guest} == switches

@@ -57,3 +57,7 @@ def guest_switches(bugs: Iterable[Bug]) -> str:
     """``bug=a,b`` for the guest kernel's command line, or an empty string."""
     ids = [b.id for b in bugs if b.guest]
     return "bug=" + ",".join(ids) if ids else ""
+
+
+# The test guest's switches: guest_images/kernel/bugs.h has the code behind each.
+register(Bug("fork-no-flush", "guest", "fork leaves writable translations of shared pages in the TLB"))

@@ -39,7 +39,7 @@ def test_flavours(machine: int, big: bool, bits: int, isa: str) -> None:
     ]
     assert image.pinned == ((0x100000, 0x200000), (0, 0x1000))
     assert image.symbols == {"start": 0x100000, "kmain": 0x100040}
-    assert image.span == (0x100000, 0x300040)
+    assert image.span() == (0x100000, 0x300040)
 
 
 def test_virtual_entry_becomes_physical() -> None:
@@ -97,7 +97,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def consume(raw: bytes) -> None:
     try:
         image = parse_elf("fuzz", raw)
-        _ = image.symbols, image.span, image.entry_paddr
+        _ = image.symbols, image.span(), image.entry_paddr
         assert all(len(s.data) <= s.memsz for s in image.segments)
     except ConfigError as error:
         assert "\n" not in str(error) and len(str(error)) < 300  # noqa: PT017

@@ -69,7 +69,6 @@ class ElfImage:
                 return s.paddr + self.entry - s.vaddr
         return self.entry
 
-    @property
     def span(self) -> tuple[int, int]:
         """[lo, hi) of physical memory that the segments occupy."""
         return min(s.paddr for s in self.segments), max(s.paddr + s.memsz for s in self.segments)

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``vmemu bench``: measurements, each beside a reference measured in the same run. A new one is a new command here."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import Any
+
+import click
+
+from vmemu.cli.output import open_output
+from vmemu.errors import ConfigError
+
+
+@click.group()
+def bench() -> None:
+    """Measure vmemu against references measured in the same run."""
+
+
+def _lab(module: str) -> Any:
+    try:
+        return importlib.import_module(f"vmemu.lab.{module}")
+    except ModuleNotFoundError as error:
+        if error.name != f"vmemu.lab.{module}":
+            raise
+        raise ConfigError(f"this build of vmemu has no {module}") from None
+
+
+EPILOG = "\b\nExamples:\n  vmemu bench engine\n  vmemu bench engine --isa arm64 --repeat 5 --json engine.json"
+
+
+@bench.command(epilog=EPILOG)
+@click.option("--isa", "isas", multiple=True, type=click.Choice(("x86_64", "arm64", "ppc64")),
+              help="Only this architecture. Repeatable.")
+@click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N",
+              help="Best of N measurements.")
+@click.option("--json", "json_path", metavar="FILE", help="Write the figures to FILE; - is stdout.")
+def engine(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
+    """Free run, refill, synchronous fault and token operations, against bare Unicorn and QEMU where installed.
+
+    Exit status 1 when a goal is missed.
+    """
+    module = _lab("bench")
+    report = None if json_path is None else open_output(json_path, "--json")
+    result = module.engine(isas=isas or ("x86_64", "arm64", "ppc64"), repeat=repeat, echo=click.echo)
+    if report is not None:
+        report.write(json.dumps(result.to_json(), indent=2) + "\n")
+        report.flush()
+    return 0 if result.ok else 1
