@@ -52,8 +52,8 @@ enum {
 
 enum ppc64_spr {
     SPR_DSISR = 18, SPR_DAR = 19, SPR_DEC = 22, SPR_SRR0 = 26, SPR_SRR1 = 27, SPR_AMR = 29, SPR_PIDR = 48, SPR_IAMR = 61,
-    SPR_HFSCR = 190, SPR_TBRL = 268, SPR_TBRU = 269, SPR_TBWL = 284, SPR_TBWU = 285, SPR_TBU40 = 286, SPR_PVR = 287,
-    SPR_SPURR = 308, SPR_PURR = 309, SPR_HDEC = 310, SPR_LPCR = 318, SPR_VTB = 849, SPR_UAMR = 13, SPR_PIR = 1023
+    SPR_TBRL = 268, SPR_TBRU = 269, SPR_TBWL = 284, SPR_TBWU = 285, SPR_TBU40 = 286, SPR_PVR = 287,
+    SPR_SPURR = 308, SPR_PURR = 309, SPR_HDEC = 310, SPR_LPCR = 318, SPR_AMOR = 349, SPR_VTB = 849, SPR_UAMR = 13, SPR_PIR = 1023
 };
 #define LPCR_AIL(lpcr) ((lpcr) >> 23 & 3)               /* bits 39:40, alternate interrupt location */
 #define LPCR_ILE (1ull << 25)                           /* bit 38, interrupts are taken little-endian */
@@ -127,6 +127,8 @@ void ppc64_set_msr(struct vcpu *, u64);                 /* and the translator's 
 void ppc64_flush_all(struct vcpu *);                    /* every vCPU: broadcast tlbie */
 void ppc64_set_process_table(struct machine *, u64 base, u64 size_log2);
 int selftest_ppc64(struct vcpu *);
+/* regs_ppc64.c */
+int ppc64_spr_of(u32 reg);                              /* SPR number of a register index, -1: not a plain SPR */
 /* walk_ppc64.c */
 enum walk_status ppc64_walk(struct vcpu *, u64 va, enum access, struct walk *);
 /* decode_ppc64.c */
