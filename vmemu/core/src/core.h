@@ -188,12 +188,10 @@ struct vm_exit {
 };
 
 /* Synchronous device access, served in Python (cffi callback). Reads put the answer in *value. */
-enum io_kind { IO_MMIO_READ, IO_MMIO_WRITE, IO_PORT_IN, IO_PORT_OUT, IO_REG_READ, IO_REG_WRITE };
+enum io_kind { IO_MMIO_READ, IO_MMIO_WRITE, IO_PORT_IN, IO_PORT_OUT, IO_REG_READ, IO_REG_WRITE, IO_CPUID };
 /* IO_REG_*: MSR number; arm64 packed op0:op1:crn:crm:op2 (2,3,4,4,3 bits); ppc64 SPR number */
-/* x86 also: CR8 (task priority), and CPUID as two reads of (subleaf << 32 | leaf): EBX:EAX, with IO_X86_CPUID_HIGH EDX:ECX */
-#define IO_X86_CPUID (1ull << 63)
-#define IO_X86_CPUID_HIGH (1ull << 62)
-#define IO_X86_CR8 (1ull << 61)
+/* IO_CPUID (x86): addr = subleaf << 32 | leaf, value has four elements, EAX to EDX */
+#define IO_X86_CR8 (1ull << 32)                         /* IO_REG_*: CR8, the task priority */
 enum io_result { IO_OK, IO_FAULT, IO_STOP };            /* FAULT: #GP / UNDEF / program interrupt; STOP: exit run loop after this instruction */
 typedef int (*io_fn)(void *ctx, u32 vcpu, int kind, u64 addr, u32 size, u64 *value);
 

@@ -86,6 +86,7 @@ enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
 
 /* pend.aux: set for INT n, INT3, INTO; the length of the instruction stands above, so that a fault in delivery restarts it */
 #define AUX_SOFT 1u
+#define AUX_UNMODELLED 2u                               /* paging without long mode: cannot go on */
 #define AUX_LEN_SHIFT 8
 
 struct x86 {                                            /* v->arch */
@@ -134,5 +135,6 @@ int x86_install_hooks(struct vcpu *);
 
 /* decode_x86_64.c */
 void decode_x86_64(struct vcpu *, const u8 *code, u32 size, struct decoded *);
+int x86_decoder_ready(void);                            /* 0, or core_fail() */
 
 #endif
