@@ -85,9 +85,6 @@ static int arm64_reset(struct vcpu *v)
 static u64 get_pc(struct vcpu *v) { return ENV(v, u64, E_PC); }
 static void set_pc(struct vcpu *v, u64 pc) { ENV(v, u64, E_PC) = pc; }
 
-/* Nothing is trapped by address: system registers are served where they are defined (sysreg_arm64.c), the rest raises exceptions. */
-static void sense(struct vcpu *v, u64 va, const u8 *page) { (void)v, (void)va, (void)page; }
-
 /* WFI ends at once while an interrupt is pending, masked or not (D1.17.2). */
 static bool is_halted(struct vcpu *v)
 {
@@ -173,7 +170,7 @@ const struct arch arch_arm64 = {
     .name = "arm64", .suffix = "aarch64", .uc_arch = UC_ARCH_ARM64, .uc_mode = UC_MODE_ARM,
     .setup = arm64_setup, .reset = arm64_reset,
     .get_pc = get_pc, .set_pc = set_pc,
-    .walk = arm64_walk, .decode = arm64_decode, .sense = sense,
+    .walk = arm64_walk, .decode = arm64_decode, .sense = arm64_sense,
     .page_fault = arm64_page_fault, .mem_error = arm64_mem_error, .trap = arm64_trap,
     .irq_ready = arm64_irq_ready, .irq_take = arm64_irq_take, .deliver = arm64_deliver,
     .is_halted = is_halted, .clear_halt = clear_halt,

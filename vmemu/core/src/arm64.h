@@ -73,7 +73,8 @@ u64 arm64_clean_spsr(u64 spsr);
 int selftest_arm64(struct vcpu *);
 /* sysreg_arm64.c */
 int arm64_sysregs(struct vcpu *);
-/* walk_arm64.c, decode_arm64.c, entry_arm64.c */
+/* walk_arm64.c, decode_arm64.c, sense_arm64.c, entry_arm64.c */
+void arm64_sense(struct vcpu *, u64 va, const u8 *page);
 enum walk_status arm64_walk(struct vcpu *, u64 va, enum access, struct walk *);
 void arm64_decode(struct vcpu *, const u8 *code, u32 size, struct decoded *);
 void arm64_page_fault(struct vcpu *, const struct walk *, u64 va, enum access);
