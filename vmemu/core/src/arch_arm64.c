@@ -85,17 +85,7 @@ static int arm64_reset(struct vcpu *v)
 static u64 get_pc(struct vcpu *v) { return ENV(v, u64, E_PC); }
 static void set_pc(struct vcpu *v, u64 pc) { ENV(v, u64, E_PC) = pc; }
 
-/* WFI ends at once while an interrupt is pending, masked or not (D1.17.2). */
-static bool is_halted(struct vcpu *v)
-{
-    if (!CPU(v, u32, CPU_HALTED))
-        return false;
-    if (!v->irq_lines)
-        return true;
-    CPU(v, u32, CPU_HALTED) = 0;
-    return false;
-}
-
+static bool is_halted(struct vcpu *v) { return CPU(v, u32, CPU_HALTED); }
 static void clear_halt(struct vcpu *v) { CPU(v, u32, CPU_HALTED) = 0; }
 
 /* -------------------------------------------------------------- registers */
@@ -167,7 +157,7 @@ static int reg_set(struct vcpu *v, u32 index, u64 value)
 }
 
 const struct arch arch_arm64 = {
-    .name = "arm64", .suffix = "aarch64", .uc_arch = UC_ARCH_ARM64, .uc_mode = UC_MODE_ARM,
+    .name = "arm64", .suffix = "aarch64", .uc_arch = UC_ARCH_ARM64, .uc_mode = UC_MODE_ARM, .wake_masked = true,
     .setup = arm64_setup, .reset = arm64_reset,
     .get_pc = get_pc, .set_pc = set_pc,
     .walk = arm64_walk, .decode = arm64_decode, .sense = arm64_sense,

@@ -283,6 +283,7 @@ struct arch {
     bool big_endian;
     bool wake_masked;                                   /* a pending line ends a halt even when it is masked (arm64 WFI) */
     bool open_bus;                                      /* reads of nothing give all ones (x86); otherwise a memory error */
+    bool wake_masked;                                   /* a pending interrupt ends the wait even while it is masked (WFI) */
     /* after uc_open, before anything else */
     int (*setup)(struct vcpu *);
     /* architectural reset state; engine.md 3: Unicorn's own differs */

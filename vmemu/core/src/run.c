@@ -245,7 +245,9 @@ int vcpu_run(struct vcpu *v, u64 cycle_limit, u64 insn_limit)
                 return leave(v, v->exit.kind);
             if (!v->pend.kind)
                 return fatal(v, "an interrupt line is high, but its entry gave nothing to deliver");
-        } else if (v->halted)
+        } else if (v->halted && a->wake_masked && v->irq_lines)
+            v->halted = false;
+        else if (v->halted)
             return leave(v, EXIT_HALT);
         else if (vcpu_insns(v) >= insn_limit || (vcpu_settled(v) && vcpu_now(v) >= cycle_limit))
             return leave(v, EXIT_LIMIT);
