@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """ppc64 registers: all that a snapshot or a state hash needs, in the order in which they may be set again.
 
-MSR comes last of the architecture's own: writing it recomputes the engine's translation flags. The last group is state that
-the processor has but no program can read: reservation, process table location, progress watch of the interrupt entry.
+MSR comes last of the architecture's own: writing it recomputes the engine's translation flags. The last group is
+state that the processor has but no program can read: reservation, process table location, progress watch of the
+interrupt entry.
 "ISA" is Power ISA 3.1B. Bits are numbered from the least significant here, as everywhere in vmemu.
 """
 
@@ -30,9 +31,9 @@ DSISR = Format(
 SRR1 = Format(
     "SRR1",
     (
-        bit("SF", 63), bit("NOPTE", 30), bit("NOEXEC", 28), bit("PROTFAULT", 27), bit("KEYFAULT", 21), bit("FP_EXC", 20),
-        bit("ILLEGAL", 19), bit("PRIVILEGED", 18), bit("TRAP", 17), bit("EE", 15), bit("PR", 14), bit("FP", 13),
-        bit("ME", 12), bit("IR", 5), bit("DR", 4), bit("RI", 1), bit("LE", 0),
+        bit("SF", 63), bit("NOPTE", 30), bit("NOEXEC", 28), bit("PROTFAULT", 27), bit("KEYFAULT", 21),
+        bit("FP_EXC", 20), bit("ILLEGAL", 19), bit("PRIVILEGED", 18), bit("TRAP", 17), bit("EE", 15), bit("PR", 14),
+        bit("FP", 13), bit("ME", 12), bit("IR", 5), bit("DR", 4), bit("RI", 1), bit("LE", 0),
     ),
     "ISA Book III 7.5; bits of different interrupts share positions",
 )  # fmt: skip
@@ -64,8 +65,9 @@ PTE = Format(
 #: Special-purpose registers that are plain doublewords in the engine: name, number, privilege group, layout.
 SPRS: tuple[tuple[str, int, str, Format | None], ...] = (
     ("dsisr", 18, "system", DSISR), ("dar", 19, "system", None), ("srr0", 26, "system", None),
-    ("srr1", 27, "system", SRR1), ("amr", 29, "system", None), ("pidr", 48, "system", None), ("iamr", 61, "system", None),
-    ("dscr", 17, "system", None), ("tfhar", 128, "special", None), ("tfiar", 129, "special", None),
+    ("srr1", 27, "system", SRR1), ("amr", 29, "system", None), ("pidr", 48, "system", None),
+    ("iamr", 61, "system", None), ("dscr", 17, "system", None), ("tfhar", 128, "special", None),
+    ("tfiar", 129, "special", None),
     ("texasr", 130, "special", None), ("uctrl", 136, "special", None), ("tidr", 144, "special", None),
     ("ctrl", 152, "system", None), ("fscr", 153, "system", None), ("uamor", 157, "system", None),
     ("pspb", 159, "system", None), ("dawr", 180, "system", None), ("rpr", 186, "system", None),
@@ -79,7 +81,8 @@ SPRS: tuple[tuple[str, int, str, Format | None], ...] = (
     ("ebbhr", 804, "special", None), ("ebbrr", 805, "special", None), ("tar", 815, "special", None),
     ("ppr", 896, "special", None), ("ic", 848, "system", None), ("tacr", 888, "system", None),
     ("tcscr", 889, "system", None), ("csigr", 890, "system", None), ("spmc1", 892, "pmu", None),
-    ("spmc2", 893, "pmu", None), ("mmcrs", 894, "pmu", None), ("wort", 895, "system", None), ("acop", 31, "system", None),
+    ("spmc2", 893, "pmu", None), ("mmcrs", 894, "pmu", None), ("wort", 895, "system", None),
+    ("acop", 31, "system", None),
 )  # fmt: skip
 
 REGISTERS: tuple[Register, ...] = (

@@ -45,7 +45,7 @@ class _Fault(Exception):
 def walk(
     read64: Read64, state: RadixState, va: int, access: int, user: bool, write64: Write64 | None = None
 ) -> WalkResult:
-    """Translate effective address `va`. The rights in the result are those that may be cached now: no write until C is set."""
+    """Translate effective address `va`. The rights are those that may be cached now: no write until C is set."""
     if not (state.ir if access == FETCH else state.dr):
         return WalkResult(True, va & ((1 << 60) - 1), True, True, True)
     try:
