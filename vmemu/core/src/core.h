@@ -143,17 +143,17 @@ void s2_flush_all(struct machine *);                    /* every soft TLB; start
 
 /* ------------------------------------------------------------------- cost */
 #define BLOCK_BYTES_MAX 4352                            /* Unicorn cuts a block at a page border; an x86 instruction may straddle it */
-struct block {                                          /* what the block hook needs first */
+struct block {                                          /* what the block hook needs first: one cache line */
     u64 addr, tag;                                      /* tag = vcpu.epoch | size */
-    u32 n, cost, loop, size;                            /* instructions; cost in CYC on entry, and when it follows itself */
+    u32 n, cost[2], size;                               /* instructions; CYC on entry: [0], and [1] when it follows itself */
     const u64 *starts;                                  /* x86: bit i set = an instruction starts at byte i; NULL: 4-byte instructions */
-};
+} __attribute__((aligned(64)));
 struct decoded { u32 n, cost, loop; u64 starts[(BLOCK_BYTES_MAX + 63) / 64]; };
 
 struct cost_cache;
 struct cost_cache *cost_new(void);
 void cost_free(struct cost_cache *);
-/* Fill *b (n, cost, loop, starts) for `size` bytes of code; pure in (bytes, mode). */
+/* Fill *b (n, cost, size, starts) for `size` bytes of code; pure in (bytes, mode). */
 void cost_lookup(struct vcpu *, const u8 *code, u32 size, struct block *b);
 u32 block_index(const struct block *, u64 pc);          /* instructions of b before pc; b->n when pc is not inside */
 u64 block_address(const struct block *, u32 index);     /* address of instruction `index` (index <= n; n = end) */
@@ -231,10 +231,8 @@ struct vcpu {
     u32 id;
     /* time: hot */
     u64 insns, cycles, limit;                           /* limit in CYC; 0 = take the slow path at the next block */
-    u64 prev;                                           /* address of the block entered last */
+    u64 entered;                                        /* the block entered last: its address in host memory | which of its costs was charged */
     u64 epoch;                                          /* in the upper 32 bits, see block.tag */
-    struct block *cur;
-    struct block *l1;
     /* limits of this run() */
     u64 cycle_limit, insn_limit;
     /* stops */
@@ -245,14 +243,13 @@ struct vcpu {
     bool debug_open;                                    /* open because of an exact stop, which is no part of the path: no event
                                                          * and no interrupt before the block is done */
     u32 nhooks;                                         /* code hooks ever added */
-    u32 held_cost;                                      /* what `cur` was charged */
-    bool resumed;                                       /* the next block entry is the remainder of `cur` */
+    bool resumed;                                       /* the next block entry is the remainder of current_block() */
     bool rescan;                                        /* new code brought new sensitive instructions: translate it again */
     bool exact;                                         /* running to an instruction inside `next` */
-    bool open;                                          /* `cur` is charged in full, but only its first `done` instructions have run */
+    bool open;                                          /* current_block() is charged in full, but only its first `done` instructions have run */
     u32 done;
     struct block next;                                  /* the block at which the hook stopped us (exact stop) */
-    struct block held;                                  /* copy of `cur` while it is open: l1 entries move */
+    struct block held;                                  /* copy of current_block() while it is open: l1 entries move */
     u64 idle_cycles, blocked_cycles;
     /* what the callbacks saw */
     int fill_status;                                    /* of the last failed fill: enum below */
@@ -271,7 +268,10 @@ struct vcpu {
     struct vm_exit exit;
     void *arch;                                         /* architecture's own state */
     struct cost_cache *cost;
+    struct block l1[1 << L1_BITS];
 };
+static inline struct block *current_block(const struct vcpu *v) { return (struct block *)(v->entered & ~(u64)63); }
+static inline u32 charged(const struct vcpu *v) { return current_block(v)->cost[v->entered & 1]; }
 enum { FILL_NONE, FILL_GUEST, FILL_S2, FILL_BUS };
 enum counter { C_EXIT_LIMIT, C_EXIT_STAGE2, C_EXIT_HALT, C_EXIT_HCALL, C_EXIT_IRQ, C_EXIT_IO, C_EXIT_ERROR,
                C_FAULT_GUEST, C_FAULT_ZERO, C_FAULT_SWAP, C_FAULT_MEM_ERROR, C_SYSCALL, C_EXCEPTION, C_IRQ, C_COUNTERS };
@@ -283,7 +283,6 @@ struct arch {
     bool big_endian;
     bool wake_masked;                                   /* a pending line ends a halt even when it is masked (arm64 WFI) */
     bool open_bus;                                      /* reads of nothing give all ones (x86); otherwise a memory error */
-    bool wake_masked;                                   /* a pending interrupt ends the wait even while it is masked (WFI) */
     /* after uc_open, before anything else */
     int (*setup)(struct vcpu *);
     /* architectural reset state; engine.md 3: Unicorn's own differs */
@@ -330,10 +329,11 @@ struct vcpu *vcpu_new(struct machine *);                /* after the regions are
 int vcpu_run(struct vcpu *, u64 cycle_limit, u64 insn_limit);   /* fills v->exit, returns its kind */
 void vcpu_set_irq(struct vcpu *, u32 line, bool level);
 u64 vcpu_insns(struct vcpu *);                          /* exact instruction index */
-u32 vcpu_executed(struct vcpu *);                       /* instructions of `cur` that have run */
+u32 vcpu_executed(struct vcpu *);                       /* instructions of current_block() that have run */
 void vcpu_set_limit(struct vcpu *);
 bool vcpu_settled(struct vcpu *);                       /* events and interrupts may be delivered here */
 u64 engine_fault_address(struct vcpu *);
+void engine_block_done(struct vcpu *);
 void engine_drop_page(struct vcpu *, u64 va);           /* translations of the code page at va */
 #define OPEN_BUS (MAX_MMIO - 1)                         /* window that answers all ones */
 

@@ -106,7 +106,7 @@ static void restart(struct vcpu *v)
     memset(c->e, 0, ((size_t)c->mask + 1) * sizeof *c->e);
     c->live = 0;
     free_chunks(c);
-    memset(v->l1, 0, (sizeof *v->l1) << L1_BITS);       /* their `starts` are gone */
+    memset(v->l1, 0, sizeof v->l1);       /* their `starts` are gone */
 }
 
 void cost_lookup(struct vcpu *v, const u8 *code, u32 size, struct block *b)
@@ -119,7 +119,7 @@ void cost_lookup(struct vcpu *v, const u8 *code, u32 size, struct block *b)
     for (i = (u32)hash & c->mask; c->e[i].code; i = (i + 1) & c->mask) {
         const struct entry *e = &c->e[i];
         if (e->hash == hash && e->size == size && e->mode == mode && !memcmp(e->code, code, size)) {
-            b->n = e->n, b->cost = e->cost, b->loop = e->loop, b->size = size, b->starts = e->starts;
+            b->n = e->n, b->cost[0] = e->cost, b->cost[1] = e->loop, b->size = size, b->starts = e->starts;
             return;
         }
     }
@@ -143,7 +143,7 @@ void cost_lookup(struct vcpu *v, const u8 *code, u32 size, struct block *b)
         e.starts = keep(c, d.starts, words * 8);
     c->e[i] = e;
     c->live++;
-    b->n = e.n, b->cost = e.cost, b->loop = e.loop, b->size = size, b->starts = e.starts;
+    b->n = e.n, b->cost[0] = e.cost, b->cost[1] = e.loop, b->size = size, b->starts = e.starts;
 }
 
 u32 block_index(const struct block *b, u64 pc)

@@ -23,7 +23,7 @@ static void (*invalidate_range)(uc_engine *, u64, u64);
 
 u32 vcpu_executed(struct vcpu *v)
 {
-    const struct block *b = v->cur;
+    const struct block *b = current_block(v);
     u64 pc = v->m->arch->get_pc(v);
 
     if (pc - b->addr < b->size)
@@ -33,15 +33,17 @@ u32 vcpu_executed(struct vcpu *v)
 
 u64 vcpu_insns(struct vcpu *v)
 {
-    return v->open && v->cur ? v->insns - (v->cur->n - vcpu_executed(v)) : v->insns;
+    return v->open ? v->insns - (current_block(v)->n - vcpu_executed(v)) : v->insns;
 }
 
-/* Also right inside a hook, where PC is exact and `cur` runs. */
+/* Also right inside a hook, where PC is exact and current_block() runs. */
 u64 vcpu_now(struct vcpu *v)
 {
-    if (!v->cur || !v->cur->n || !(v->open || v->running))
+    const struct block *b = current_block(v);
+
+    if (!b || !b->n || !(v->open || v->running))
         return v->cycles;
-    return v->cycles - (u64)v->held_cost * (v->cur->n - vcpu_executed(v)) / v->cur->n;
+    return v->cycles - (u64)charged(v) * (b->n - vcpu_executed(v)) / b->n;
 }
 
 u64 vcpu_ticks(struct vcpu *v, u64 hz)
@@ -78,75 +80,95 @@ static void stop(struct vcpu *v)
     UC.emu_stop(v->uc);
 }
 
-static struct block *enter_slow(struct vcpu *v, u64 addr, u32 size)
+static inline struct block *l1_slot(struct vcpu *v, u64 addr)
+{
+    /* (addr >> 2 ^ addr >> 14) entries, in bytes */
+    return (struct block *)((char *)v->l1 + ((addr << 4 ^ addr >> 8) & (((1u << L1_BITS) - 1) * sizeof *v->l1)));
+}
+
+static inline void charge(struct vcpu *v, struct block *b)
+{
+    u64 here = (u64)(uintptr_t)b, again = (v->entered ^ here) < 2;
+
+    v->entered = here + again;
+    v->cycles += b->cost[again];
+    v->insns += b->n;
+}
+
+static struct block *look_up(struct vcpu *v, u64 addr, u32 size)
 {
     u8 copy[BLOCK_BYTES_MAX];
     const u8 *code;
-    struct block *b = &v->l1[(addr >> 2 ^ addr >> 14) & ((1u << L1_BITS) - 1)];
+    struct block *b = l1_slot(v, addr);
 
     if (!mmu_code(v, addr, size, copy, &code)) {
         v->lost_code = true;
         return NULL;
     }
+    if (current_block(v) == b && b->addr != addr)
+        v->entered = 0;                                 /* its slot is taken by another block */
     cost_lookup(v, code, size, b);
     b->addr = addr;
     b->tag = v->epoch | size;
     return b;
 }
 
-static inline void charge(struct vcpu *v, struct block *b)
+/* Nothing of the open block is left over, or its remainder is being entered: back to where the next entry compares, for a loop must
+ * be seen as one although it was interrupted. */
+void engine_block_done(struct vcpu *v)
 {
-    u32 c = b->addr == v->prev ? b->loop : b->cost;
+    struct block *b = l1_slot(v, v->held.addr);
 
-    v->insns += b->n;
-    v->cycles += c;
-    v->held_cost = c;
-    v->prev = b->addr;
-    v->cur = b;
+    v->resumed = v->open = v->debug_open = false;
+    *b = v->held;
+    b->tag = v->epoch | b->size;
+    v->entered = (u64)(uintptr_t)b | (v->entered & 1);
 }
 
 /* The rest of a block that was left in the middle. Unicorn may cut it longer than the whole was (limits of its translator): then
  * the tail counts on top. */
 static void resume_block(struct vcpu *v, u64 addr, u32 size)
 {
-    u64 end = v->cur->addr + v->cur->size;
+    u64 end = v->held.addr + v->held.size;
     u8 copy[BLOCK_BYTES_MAX];
     const u8 *code;
 
-    v->resumed = false;
-    v->open = false;
     mmu_code(v, addr, size, copy, &code);               /* marks the code page accessed, as any entry does */
-    if (addr + size > end && addr + size - v->cur->addr <= BLOCK_BYTES_MAX) {
-        struct block whole = { .addr = v->cur->addr };
-        if (!mmu_code(v, whole.addr, (u32)(addr + size - whole.addr), copy, &code))
-            return;
-        cost_lookup(v, code, (u32)(addr + size - whole.addr), &whole);
-        if (whole.n > v->cur->n) {
-            v->insns += whole.n - v->cur->n;
-            u32 more = whole.cost > v->held_cost ? whole.cost - v->held_cost : 0;
-            v->cycles += more;
-            v->held_cost += more;
+    if (addr + size > end && addr + size - v->held.addr <= BLOCK_BYTES_MAX) {
+        struct block whole = { .addr = v->held.addr };
+        u32 all = (u32)(addr + size - whole.addr), was = charged(v);
+        if (mmu_code(v, whole.addr, all, copy, &code)) {
+            cost_lookup(v, code, all, &whole);
+            if (whole.n > v->held.n && whole.cost[v->entered & 1] >= was) {
+                v->insns += whole.n - v->held.n;
+                v->cycles += whole.cost[v->entered & 1] - was;
+                v->held = whole;
+            }
         }
-        v->held = whole;
-        v->cur = &v->held;
     }
+    engine_block_done(v);
 }
 
-/* True: do not charge (stopping, or the entry was something else). */
-static bool at_limit(struct vcpu *v, struct block *b, u64 addr, u32 size)
+/* The first entry after a start that is not an ordinary one. */
+static void enter_special(struct vcpu *v, u64 addr, u32 size)
 {
     if (v->resumed) {
         resume_block(v, addr, size);
         vcpu_set_limit(v);
-        return true;
+        return;
     }
-    if (v->exact) {                                     /* the block cut at the exit: charged as the whole it will be */
-        v->exact = false;
-        v->held = v->next;
-        charge(v, &v->held);
-        v->limit = 0;
-        return true;
-    }
+    v->exact = false;                                   /* a block cut at the exit: charged as the whole that it will be */
+    struct block *b = l1_slot(v, v->next.addr);
+    if (current_block(v) == b && b->addr != v->next.addr)
+        v->entered = 0;
+    *b = v->next;
+    charge(v, b);
+    v->limit = 0;
+}
+
+/* True: stopping, do not charge. */
+static bool at_limit(struct vcpu *v, struct block *b)
+{
     if (v->kicked || v->rescan || v->lost_code || v->cycles >= v->cycle_limit ||
         (v->irq_lines && v->m->arch->irq_ready(v))) {
         stop(v);
@@ -162,24 +184,32 @@ static bool at_limit(struct vcpu *v, struct block *b, u64 addr, u32 size)
     return false;
 }
 
+static __attribute__((noinline)) void enter_slow(struct vcpu *v, u64 addr, u32 size)
+{
+    if (v->resumed || v->exact) {
+        enter_special(v, addr, size);
+        return;
+    }
+    struct block *b = l1_slot(v, addr);
+    if (b->addr != addr || b->tag != (v->epoch | size))
+        b = look_up(v, addr, size);
+    if (b && (v->cycles < v->limit || !at_limit(v, b)))
+        charge(v, b);
+    else if (!b)
+        stop(v);
+}
+
 static void on_block(uc_engine *uc, u64 addr, u32 size, void *user)
 {
     struct vcpu *v = user;
-    struct block *b = &v->l1[(addr >> 2 ^ addr >> 14) & ((1u << L1_BITS) - 1)];
+    struct block *b = l1_slot(v, addr);
 
     (void)uc;
-    if (unlikely(b->addr != addr || b->tag != (v->epoch | size))) {
-        if (v->resumed || v->exact) {
-            at_limit(v, NULL, addr, size);
-            return;
-        }
-        b = enter_slow(v, addr, size);
-        if (unlikely(!b))
-            v->limit = 0;
-    }
-    if (unlikely(v->cycles >= v->limit) && at_limit(v, b, addr, size))
-        return;
-    charge(v, b);
+    /* limit is 0 whenever something special is due, so one comparison covers everything */
+    if (likely(b->addr == addr && b->tag == (v->epoch | size) && v->cycles < v->limit))
+        charge(v, b);
+    else
+        enter_slow(v, addr, size);
 }
 
 /* --------------------------------------------------------- other hooks */
@@ -194,7 +224,7 @@ static void on_new_block(uc_engine *uc, uc_tb *cur, uc_tb *prev, void *user)
 
     (void)uc;
     (void)prev;
-    v->l1[(cur->pc >> 2 ^ cur->pc >> 14) & ((1u << L1_BITS) - 1)].tag = 0;
+    l1_slot(v, cur->pc)->tag = 0;
     if (mmu_code(v, cur->pc & PAGE_MASK, 1, copy, &code))
         v->m->arch->sense(v, cur->pc & PAGE_MASK, code);
     if (v->nhooks != hooks) {
@@ -336,7 +366,6 @@ static void vcpu_free(struct vcpu *v)
         UC.close(v->uc);
     table_free(&v->code_hooks);
     cost_free(v->cost);
-    free(v->l1);
     free(v);
 }
 
@@ -400,25 +429,24 @@ static int open_engine(struct vcpu *v)
 
 struct vcpu *vcpu_new(struct machine *m)
 {
-    struct vcpu *v = calloc(1, sizeof *v);
+    struct vcpu *v = aligned_alloc(64, sizeof *v);
 
     if (!v || m->nvcpus == MAX_VCPUS) {
         core_fail("no room for another vCPU");
         free(v);
         return NULL;
     }
+    memset(v, 0, sizeof *v);
     v->m = m;
     v->id = m->nvcpus;
     v->intno = -1;
-    v->prev = ~0ull;
     v->epoch = 1ull << 32;
-    v->l1 = calloc(1u << L1_BITS, sizeof *v->l1);
     v->cost = cost_new();
     for (u32 i = 0; i < ITLB; i++)
         v->itlb[i].vpage = ~0ull;
     if (!m->dropped)
         m->dropped = calloc((size_t)m->npages + 1, sizeof *m->dropped);
-    if (!v->l1 || !v->cost || !m->dropped || table_init(&v->code_hooks, 8) || open_engine(v) || m->arch->setup(v) ||
+    if (!v->cost || !m->dropped || table_init(&v->code_hooks, 8) || open_engine(v) || m->arch->setup(v) ||
         m->arch->reset(v)) {
         vcpu_free(v);
         return NULL;

@@ -14,9 +14,9 @@ static void close_block(struct vcpu *v)
 {
     if (!v->open)
         return;
-    u32 n = v->cur->n, rest = n - vcpu_executed(v);
+    u32 n = current_block(v)->n, rest = n - vcpu_executed(v);
     v->insns -= rest;
-    v->cycles -= n ? (u64)v->held_cost * rest / n : 0;
+    v->cycles -= n ? (u64)charged(v) * rest / n : 0;
     v->open = v->debug_open = v->resumed = false;
 }
 
@@ -120,14 +120,14 @@ static void mark_open(struct vcpu *v, bool fetching)
         v->resumed = false;
         return;
     }
-    if (!v->cur)
+    struct block *b = current_block(v);
+    if (!b || fetching)                                 /* the next block could not be fetched: this one is complete */
         return;
-    v->held = *v->cur;
-    v->cur = &v->held;
-    v->done = v->held.n;
-    v->open = !fetching;                                /* the next block could not be fetched: this one is complete */
-    if (v->open)
-        v->done = vcpu_executed(v);
+    v->held = *b;
+    v->entered = (u64)(uintptr_t)&v->held | (v->entered & 1);
+    v->done = b->n;
+    v->open = true;
+    v->done = vcpu_executed(v);
 }
 
 static void set_exit_at(struct vcpu *v, u64 *at)
@@ -167,15 +167,15 @@ static int go(struct vcpu *v)
     u64 pc = a->get_pc(v), fence = 0;
 
     if (v->open) {
-        u64 off = pc - v->cur->addr;
-        if (off == v->cur->size)
-            v->open = v->debug_open = false;
-        else if (off > v->cur->size)
+        u64 off = pc - v->held.addr, end = v->held.addr + v->held.size;
+        if (off == v->held.size)
+            engine_block_done(v);
+        else if (off > v->held.size)
             close_block(v);
         else {
             v->resumed = true;
-            if (v->cur->n >= LONG_BLOCK && (v->cur->addr + v->cur->size) % PAGE_SIZE)
-                fence = v->cur->addr + v->cur->size;
+            if (v->held.n >= LONG_BLOCK && end % PAGE_SIZE)
+                fence = end;
         }
     }
     bool exact = v->near_limit && !v->resumed && pc == v->next.addr;
