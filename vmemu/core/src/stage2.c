@@ -172,54 +172,55 @@ static void release(struct machine *m, struct s2_page *p, u8 state)
     p->flags = 0;
 }
 
-/* Empty one frame without Python. False: dirty, and the store is Python's. */
-static bool evict(struct machine *m, struct vcpu *v, u32 f)
+/* Empty a frame whose content need not be written. False: it must. */
+static bool drop(struct machine *m, struct vcpu *v, u32 f)
 {
     u32 page = m->frames[f].page;
     struct s2_page *p = &m->s2[page];
-    u8 *bytes = frame_ptr(m, f);
+    bool clean = p->slot != NO_SLOT && !(p->flags & S2F_DIRTY);
 
-    if (p->slot != NO_SLOT && !(p->flags & S2F_DIRTY)) {
-        s2_drop_code(m, f);
-        release(m, p, S2_SWAPPED);
-        m->stats.clean_drop++;
-        note(m, v, EV_CLEAN_DROP, page, f);
-        return true;
-    }
-    if (all_zero(bytes)) {
-        s2_drop_code(m, f);
-        slot_discard(m, p);
-        release(m, p, S2_ZERO);
-        m->stats.zero_drop++;
-        note(m, v, EV_ZERO_DROP, page, f);
-        return true;
-    }
-    if (!m->c_store)
+    if (!clean && !all_zero(frame_ptr(m, f)))
         return false;
     s2_drop_code(m, f);
-    u32 slot = m->slot_free[--m->nslot_free];
-    memcpy(m->slots + ((size_t)slot << PAGE_SHIFT), bytes, PAGE_SIZE);
+    if (!clean)
+        slot_discard(m, p);
+    release(m, p, clean ? S2_SWAPPED : S2_ZERO);
+    *(clean ? &m->stats.clean_drop : &m->stats.zero_drop) += 1;
+    note(m, v, clean ? EV_CLEAN_DROP : EV_ZERO_DROP, page, f);
+    return true;
+}
+
+/* The page's bytes are in `slot` now. */
+static void swapped_out(struct machine *m, struct vcpu *v, u32 page, u32 slot)
+{
+    struct s2_page *p = &m->s2[page];
+
+    s2_drop_code(m, p->frame);
     slot_discard(m, p);
     p->slot = slot;
-    p->crc = crc32c(bytes, PAGE_SIZE);
+    p->crc = crc32c(frame_ptr(m, p->frame), PAGE_SIZE);
     release(m, p, S2_SWAPPED);
     m->stats.swap_out++;
     store_charge(m, v ? v->cycles : 0);                 /* written behind: occupies a server, delays nobody by itself */
     note(m, v, EV_SWAP_OUT, page, slot);
-    return true;
 }
+
+#define MAX_BATCH 64
 
 u32 s2_batch(const struct machine *m)
 {
     u32 n = m->nframes / 32;
 
-    return n < 1 ? 1 : n > 64 ? 64 : n;
+    return n < 1 ? 1 : n > MAX_BATCH ? MAX_BATCH : n;
 }
 
+/* Second chance over the frames. Dirty victims come last, so that frames are freed in one order whoever keeps the store. */
 u32 s2_reclaim(struct machine *m, struct vcpu *v, u32 *out, u32 max)
 {
     u32 dirty = 0, got = 0, want = s2_batch(m);
 
+    if (want > max)
+        want = max;
     s2_flush_all(m);                                    /* before the copies: nobody may write a victim through a stale entry */
     for (u64 scanned = 0; scanned < 2ull * m->nframes && got < want; scanned++) {
         u32 f = m->hand;
@@ -234,39 +235,42 @@ u32 s2_reclaim(struct machine *m, struct vcpu *v, u32 *out, u32 max)
             p->flags &= (u8)~S2F_ACCESSED;
             continue;
         }
-        if (!evict(m, v, f)) {
-            if (dirty == max)
-                break;
-            out[dirty++] = fr->page;
+        u32 page = fr->page;
+        if (!drop(m, v, f)) {
+            for (u32 i = 0; i < dirty; i++)             /* a second round over few frames may meet it again */
+                if (out[i] == page)
+                    goto next;
+            out[dirty++] = page;
         }
         got++;
+    next:;
     }
     return dirty;
 }
 
+static void reclaim_to_slots(struct machine *m, struct vcpu *v)
+{
+    u32 out[MAX_BATCH], n = s2_reclaim(m, v, out, MAX_BATCH);
+
+    for (u32 i = 0; i < n; i++) {
+        u32 slot = m->slot_free[--m->nslot_free];
+        memcpy(m->slots + ((size_t)slot << PAGE_SHIFT), frame_ptr(m, m->s2[out[i]].frame), PAGE_SIZE);
+        swapped_out(m, v, out[i], slot);
+    }
+}
+
 int s2_evicted(struct machine *m, struct vcpu *v, u32 page, u32 slot)
 {
-    struct s2_page *p = &m->s2[page];
-
-    if (page >= m->npages || p->state != S2_RESIDENT)
+    if (page >= m->npages || m->s2[page].state != S2_RESIDENT)
         return core_fail("page %u is not resident", page);
-    s2_drop_code(m, p->frame);
-    slot_discard(m, p);
-    p->slot = slot;
-    p->crc = crc32c(frame_ptr(m, p->frame), PAGE_SIZE);
-    release(m, p, S2_SWAPPED);
-    m->stats.swap_out++;
-    store_charge(m, v ? v->cycles : 0);
-    note(m, v, EV_SWAP_OUT, page, slot);
+    swapped_out(m, v, page, slot);
     return 0;
 }
 
 static bool take(struct machine *m, struct vcpu *v, u32 *frame)
 {
-    u32 none;
-
-    if (!m->nfree)
-        s2_reclaim(m, v, &none, 0);
+    if (!m->nfree && m->c_store)
+        reclaim_to_slots(m, v);
     if (!m->nfree)
         return false;
     *frame = m->free_list[--m->nfree];
