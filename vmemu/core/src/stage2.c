@@ -201,7 +201,8 @@ static void swapped_out(struct machine *m, struct vcpu *v, u32 page, u32 slot)
     p->crc = crc32c(frame_ptr(m, p->frame), PAGE_SIZE);
     release(m, p, S2_SWAPPED);
     m->stats.swap_out++;
-    store_charge(m, v ? v->cycles : 0);                 /* written behind: occupies a server, delays nobody by itself */
+    if (v)                                              /* the loader pays nothing */
+        store_charge(m, v->cycles);                     /* written behind: occupies a server, delays nobody by itself */
     note(m, v, EV_SWAP_OUT, page, slot);
 }
 
