@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* PL011 UART (DDI 0183), GICv3 (IHI 0069), the virtual timer, and the ways to stop the machine. */
+#include "arm64.h"
+#include "kernel.h"
+
+/* ---- UART ---- */
+
+#define UART_DR 0x00
+#define UART_FR 0x18
+#define UART_FR_RXFE 0x10
+#define UART_FR_TXFF 0x20
+
+void arch_putc(int c)
+{
+    while (*mmio32(UART_BASE + UART_FR) & UART_FR_TXFF)
+        ;
+    *mmio32(UART_BASE + UART_DR) = (u32)c;
+}
+
+int arch_getc(void)
+{
+    if (*mmio32(UART_BASE + UART_FR) & UART_FR_RXFE)
+        return -1;
+    return (int)(*mmio32(UART_BASE + UART_DR) & 0xff);
+}
+
+void uart_init(void)
+{
+    *mmio32(UART_BASE + 0x30) = 0x301;  /* UARTCR: enable, receive and transmit */
+}
+
+/* ---- GIC: one private interrupt, so distributor and redistributor need little ---- */
+
+#define GICD_CTLR 0x0
+#define GICR_WAKER 0x14
+#define WAKER_SLEEP 2u
+#define WAKER_ASLEEP 4u
+#define GICR_SGI 0x10000                /* second page of a redistributor */
+#define GICR_IGROUPR0 (GICR_SGI + 0x80)
+#define GICR_ISENABLER0 (GICR_SGI + 0x100)
+#define GICR_IPRIORITYR (GICR_SGI + 0x400)
+#define SPURIOUS 1020                   /* 1020..1023 are no interrupts */
+
+void gic_init(void)
+{
+    u64 redist = GICR_BASE + (u64)arch_cpu() * GICR_STRIDE;
+
+    *mmio32(GICD_BASE + GICD_CTLR) = 0x12;              /* ARE, group 1 */
+    *mmio32(redist + GICR_WAKER) &= ~WAKER_SLEEP;
+    while (*mmio32(redist + GICR_WAKER) & WAKER_ASLEEP)
+        ;
+    *mmio32(redist + GICR_IGROUPR0) = ~0u;
+    *mmio32(redist + GICR_IPRIORITYR + TIMER_PPI / 4 * 4) = 0xa0a0a0a0;
+    *mmio32(redist + GICR_ISENABLER0) = 1u << TIMER_PPI;
+    write_sysreg(S3_0_C12_C12_5, 1);                    /* ICC_SRE_EL1 */
+    isb();
+    write_sysreg(S3_0_C4_C6_0, 0xff);                   /* ICC_PMR_EL1: any priority */
+    write_sysreg(S3_0_C12_C12_7, 1);                    /* ICC_IGRPEN1_EL1 */
+    isb();
+}
+
+void gic_irq(struct trapframe *tf)
+{
+    u64 id = read_sysreg(S3_0_C12_C12_0);               /* ICC_IAR1_EL1 */
+
+    if (id >= SPURIOUS)
+        return;
+    if (id == TIMER_PPI)
+        timer_stop();                                   /* the line is level: down before the end of the interrupt */
+    write_sysreg(S3_0_C12_C12_1, id);                   /* ICC_EOIR1_EL1 */
+    isb();
+    if (id == TIMER_PPI)
+        trap_timer(tf);
+    else
+        trap_irq(tf);
+}
+
+/* ---- virtual timer ---- */
+
+#define SECOND 1000000000ull
+
+u64 arch_time_ns(void)
+{
+    u64 hz = read_sysreg(cntfrq_el0), t;
+
+    isb();                                              /* not earlier than what comes before */
+    t = read_sysreg(cntvct_el0);
+    return t / hz * SECOND + t % hz * SECOND / hz;
+}
+
+void timer_stop(void) { write_sysreg(cntv_ctl_el0, 0); }
+
+void arch_timer_set(u64 ns_from_now)
+{
+    u64 hz = read_sysreg(cntfrq_el0);
+
+    if (ns_from_now == TIMER_OFF) {
+        timer_stop();
+        return;
+    }
+    u64 ticks = ns_from_now / SECOND * hz + (ns_from_now % SECOND * hz + SECOND - 1) / SECOND;
+    write_sysreg(cntv_cval_el0, read_sysreg(cntvct_el0) + ticks);
+    write_sysreg(cntv_ctl_el0, 1);
+    isb();
+}
+
+void arch_idle(void)
+{
+    __asm__ volatile("dsb sy\n\twfi" ::: "memory");     /* wakes for a pending interrupt although it is masked */
+    irq_enable();
+    isb();
+    irq_disable();
+}
+
+/* ---- stop ---- */
+
+#define PSCI_SYSTEM_OFF 0x84000008ull   /* DEN 0022, 5.9 */
+
+void arch_poweroff(int status)
+{
+    u64 exit, size;
+
+    irq_disable();
+    if (fdt_compatible_reg("vmemu,exit", 0, &exit, &size))
+        *mmio32(exit) = (u32)status;
+    register u64 x0 __asm__("x0") = PSCI_SYSTEM_OFF;
+    __asm__ volatile("hvc #0" : "+r"(x0)::"x1", "x2", "x3", "memory");
+    for (;;)
+        __asm__ volatile("wfi");
+}
+
+void arch_init(void)
+{
+    uart_init();
+    gic_init();
+    timer_stop();
+}

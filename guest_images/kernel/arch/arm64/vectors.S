@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Exception vectors, the way back, and the context switch.
+ *
+ * SP_EL1 is a task's kernel stack: it is the stack's top whenever the task runs in user mode, because the way back pops the whole
+ * frame. So nothing needs to be told which stack the next trap uses.
+ */
+#include "param.h"
+
+    .text
+
+.macro vector kind
+    .balign 0x80
+    sub sp, sp, #TF_SIZE
+    stp x0, x1, [sp]
+    mov x1, #\kind
+    b save
+.endm
+
+.macro refuse                           /* SP_EL0 is never the kernel's stack, EL0 never AArch32 */
+    .balign 0x80
+    b .
+.endm
+
+    .balign 0x800
+    .globl vectors
+vectors:
+    refuse
+    refuse
+    refuse
+    refuse
+    vector 0
+    vector 1
+    vector 2
+    vector 3
+    vector 0
+    vector 1
+    vector 2
+    vector 3
+    refuse
+    refuse
+    refuse
+    refuse
+
+save:
+    stp x2, x3, [sp, #16]
+    stp x4, x5, [sp, #32]
+    stp x6, x7, [sp, #48]
+    stp x8, x9, [sp, #64]
+    stp x10, x11, [sp, #80]
+    stp x12, x13, [sp, #96]
+    stp x14, x15, [sp, #112]
+    stp x16, x17, [sp, #128]
+    stp x18, x19, [sp, #144]
+    stp x20, x21, [sp, #160]
+    stp x22, x23, [sp, #176]
+    stp x24, x25, [sp, #192]
+    stp x26, x27, [sp, #208]
+    stp x28, x29, [sp, #224]
+    mrs x2, sp_el0
+    stp x30, x2, [sp, #240]
+    mrs x2, elr_el1
+    mrs x3, spsr_el1
+    stp x2, x3, [sp, #TF_PC]
+    mov x0, sp
+    bl trap_entry
+    mov x0, sp
+
+    .globl arch_return_user
+arch_return_user:
+    mov sp, x0
+    ldp x2, x3, [sp, #TF_PC]
+    msr elr_el1, x2
+    msr spsr_el1, x3
+    ldp x30, x2, [sp, #240]
+    msr sp_el0, x2
+    ldp x28, x29, [sp, #224]
+    ldp x26, x27, [sp, #208]
+    ldp x24, x25, [sp, #192]
+    ldp x22, x23, [sp, #176]
+    ldp x20, x21, [sp, #160]
+    ldp x18, x19, [sp, #144]
+    ldp x16, x17, [sp, #128]
+    ldp x14, x15, [sp, #112]
+    ldp x12, x13, [sp, #96]
+    ldp x10, x11, [sp, #80]
+    ldp x8, x9, [sp, #64]
+    ldp x6, x7, [sp, #48]
+    ldp x4, x5, [sp, #32]
+    ldp x2, x3, [sp, #16]
+    ldp x0, x1, [sp]
+    add sp, sp, #TF_SIZE
+    eret
+
+/* void arch_switch(struct context **save, struct context *to): x19..x30 on the stack, as struct context in trap.c */
+    .globl arch_switch
+arch_switch:
+    stp x29, x30, [sp, #-96]!
+    stp x19, x20, [sp, #16]
+    stp x21, x22, [sp, #32]
+    stp x23, x24, [sp, #48]
+    stp x25, x26, [sp, #64]
+    stp x27, x28, [sp, #80]
+    mov x2, sp
+    str x2, [x0]
+    mov sp, x1
+    ldp x19, x20, [sp, #16]
+    ldp x21, x22, [sp, #32]
+    ldp x23, x24, [sp, #48]
+    ldp x25, x26, [sp, #64]
+    ldp x27, x28, [sp, #80]
+    ldp x29, x30, [sp], #96
+    ret
+    .section .note.GNU-stack, "", %progbits
