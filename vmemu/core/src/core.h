@@ -101,8 +101,11 @@ struct s2_page { u8 state, flags; u16 pad; u32 frame, slot, crc; };
  * clean copy unless DIRTY or NO_SLOT. BAD: the store could not give it back; any touch is a memory error. */
 
 struct region { u64 gpa, size; u64 first; };            /* a range of guest RAM; `first` = index of its first page in s2[] */
-struct frame { u32 page, serial, wgen; u8 code; };      /* owner (index in s2[] or NO_FRAME); when served; flush_gen of the last fill
-                                                         * for writing; holds translated code */
+struct frame {
+    u32 page, serial, wgen;                             /* owner (index in s2[] or NO_FRAME); when served; flush_gen of the last fast fill for writing */
+    u16 fetchers;                                       /* vCPUs that may hold translations of it: while one does, nobody else may write it */
+    u8 writer;                                          /* 1 + the fetcher that writes it through the slow, invalidating path; 0: none */
+};
 #define RECENT 32                                       /* pages served last are never the next victims: one x86 instruction can need
                                                          * 2 code + 4 data pages and the tables of each */
 

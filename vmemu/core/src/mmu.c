@@ -92,6 +92,41 @@ static u64 mmio_window(struct machine *m, u64 gpa)
     return 0;
 }
 
+/* Every engine has its own translations, and only the slow path of the engine that stores drops them, its own (engine.md 6). So a
+ * frame is either fetched by several engines and written by none, or written by one that alone may fetch it. */
+static void fetching(struct vcpu *v, struct frame *f)
+{
+    struct machine *m = v->m;
+
+    if (likely(f->fetchers >> v->id & 1) && likely(!f->writer || f->writer == v->id + 1))
+        return;
+    if (f->wgen == m->flush_gen)                        /* a fast store entry may exist: stores through it would not invalidate */
+        s2_flush_all(m);
+    if (f->writer && f->writer != v->id + 1) {
+        vcpu_flush_tlb(m->vcpu[f->writer - 1]);
+        f->writer = 0;
+    }
+    f->fetchers |= (u16)(1u << v->id);
+}
+
+static void writing(struct vcpu *v, u32 frame)
+{
+    struct machine *m = v->m;
+    struct frame *f = &m->frames[frame];
+    u32 others = f->fetchers & ~(1u << v->id);
+
+    for (u32 i = 0; others; i++, others >>= 1)
+        if (others & 1) {
+            vcpu_drop_code(m->vcpu[i], frame);
+            vcpu_flush_tlb(m->vcpu[i]);
+        }
+    f->fetchers &= (u16)(1u << v->id);
+    if (f->fetchers)
+        f->writer = (u8)(v->id + 1);
+    else
+        f->wgen = m->flush_gen;
+}
+
 static bool refuse(struct vcpu *v, int status, const struct walk *w, u64 va, enum access acc)
 {
     v->fill_status = status;
@@ -138,11 +173,7 @@ bool mmu_fill(uc_engine *uc, u64 va, uc_mem_type type, uc_tlb_entry *e, void *us
     struct frame *f = &m->frames[p->frame];
     u32 perms;
     if (acc == ACC_FETCH) {
-        if (unlikely(!f->code)) {
-            if (f->wgen == m->flush_gen)                /* a fast store entry to it may exist: later stores would not invalidate */
-                s2_flush_all(m);
-            f->code = 1;
-        }
+        fetching(v, f);
         itlb_set(v, va, p->frame);
         perms = (w.prot & UC_PROT_READ) | UC_PROT_EXEC;
     } else {
@@ -151,16 +182,12 @@ bool mmu_fill(uc_engine *uc, u64 va, uc_mem_type type, uc_tlb_entry *e, void *us
             p->flags |= S2F_DIRTY;
         perms = UC_PROT_READ;
         /* a read of a clean page is filled read-only: the first write comes back here and marks it dirty */
-        if (acc == ACC_WRITE || ((w.prot & UC_PROT_WRITE) && (p->flags & S2F_DIRTY)))
+        if (acc == ACC_WRITE || ((w.prot & UC_PROT_WRITE) && (p->flags & S2F_DIRTY) && !f->fetchers)) {
             perms |= UC_PROT_WRITE;
-        if (f->code) {
-            if (perms & UC_PROT_WRITE)
-                perms |= UC_PROT_EXEC;
-            else
-                perms |= w.prot & UC_PROT_EXEC;
-        } else if (perms & UC_PROT_WRITE) {
-            f->wgen = m->flush_gen;
+            writing(v, p->frame);
         }
+        if (f->fetchers >> v->id & 1)
+            perms |= acc == ACC_WRITE ? UC_PROT_EXEC : w.prot & UC_PROT_EXEC;
     }
     e->paddr = FRAME_BASE + ((u64)p->frame << PAGE_SHIFT);
     e->perms = perms;

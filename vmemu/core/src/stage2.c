@@ -109,11 +109,10 @@ static void note(struct machine *m, struct vcpu *v, u32 kind, u32 page, u64 b)
 
 void s2_drop_code(struct machine *m, u32 f)
 {
-    /* the flag stays: soft TLBs may still let the page be fetched. install() clears it for the next owner. */
-    if (!m->frames[f].code)
-        return;
+    /* the marks stay: soft TLBs may still let the page be fetched. install() clears them for the next owner. */
     for (u32 i = 0; i < m->nvcpus; i++)
-        vcpu_drop_code(m->vcpu[i], f);
+        if (m->frames[f].fetchers >> i & 1)
+            vcpu_drop_code(m->vcpu[i], f);
 }
 
 void s2_flush_all(struct machine *m)
