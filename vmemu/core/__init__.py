@@ -189,6 +189,8 @@ class CoreVcpu:
         self.machine = machine
         self.ptr = ptr
         self.id = int(ptr.id)
+        self.online = False
+        self.parked = 0
         self._index = machine.isa.registers.index
 
     # ------------------------------------------------------------ registers
@@ -245,6 +247,11 @@ class CoreVcpu:
     @halted.setter
     def halted(self, value: bool) -> None:
         self.ptr.halted = value
+
+    @property
+    def runnable(self) -> bool:
+        """Online, and not halted; or halted with other interrupt lines high than when it was parked."""
+        return self.online and (not self.ptr.halted or int(self.ptr.irq_lines) != self.parked)
 
     # ------------------------------------------------------------------ run
     def run(self, cycle_limit: int = NO_LIMIT, insn_limit: int = NO_LIMIT) -> Exit:

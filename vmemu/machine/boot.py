@@ -42,13 +42,14 @@ def parse_size(text: str, what: str) -> int:
 class BootOptions:
     """Options of one machine; the names are those of ``vmemu boot``.
 
-    image: built-in name, or path of an ELF image. isa: "x86_64", "arm64", "ppc64", None = the image's own.
+    smp: vCPUs, 1 to 16. image: built-in name, or path of an ELF image. isa: "x86_64", "arm64", "ppc64", None = the image's own.
     memory, resident: sizes as text; resident None = all of memory. store: "ram:", "file:PATH". latency: preset or "85us".
     pin: "LO-HI" ranges that are never paged out. bugs, inject: names and rules. console: called with output.
     """
 
     image: str
     isa: str | None = None
+    smp: int = 1
     memory: str = "64M"
     resident: str | None = None
     store: str = "ram:"
@@ -120,6 +121,8 @@ def boot(options: BootOptions) -> Machine:
     memory_size = parse_size(options.memory, "-m")
     if memory_size > MAX_MEMORY:
         raise ConfigError(f"-m {options.memory}: more than {MAX_MEMORY >> 30}G")
+    if not 1 <= options.smp <= 16:
+        raise ConfigError(f"--smp {options.smp}: 1 to 16 vCPUs")
     if options.max_cycles is not None and options.max_cycles <= 0:
         raise ConfigError("--max-cycles must be positive")
     spec, latency = parse_store(options.store), parse_latency(options.latency)
@@ -131,7 +134,7 @@ def boot(options: BootOptions) -> Machine:
     core = CoreMachine(what.isa, _frames(options, memory_size, regions), regions, lambda *_: (0, 0))
     memory = Memory(core, spec, latency, injector, board.cpu_hz)
     try:
-        machine = Machine(board, core, memory, memory_size, console=Console(options.console),
+        machine = Machine(board, core, memory, memory_size, console=Console(options.console), smp=options.smp,
                           choices=Choices.seeded(options.seed), max_cycles=options.max_cycles)
         _load(machine, what, " ".join(filter(None, (options.append, switches))), pins, options)
     except BaseException:

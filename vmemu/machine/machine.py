@@ -16,8 +16,10 @@ from vmemu.machine.console import Console
 from vmemu.machine.result import FAILED, HOST, LIMIT, OK, STALLED, RunResult, make_result
 from vmemu.memory.memory import Memory
 
-#: A run comes back to Python at least this often (cycles), to show progress. At a block's end: no part of the guest's path.
+#: A lone vCPU comes back to Python at least this often (cycles), to show progress. At a block's end: no part of the guest's path.
 SLICE = 400_000_000
+#: Several vCPUs take turns of so many cycles (10 us): shorter than any latency preset but zram's, long enough for one Python turn.
+QUANTUM = 20_000
 
 Progress = Callable[["Machine"], None]
 
@@ -29,7 +31,7 @@ class Machine:
     """
 
     def __init__(self, board: type[Board], core: CoreMachine, memory: Memory, memory_size: int, *, console: Console,
-                 choices: Choices | None = None, max_cycles: int | None = None) -> None:
+                 smp: int = 1, choices: Choices | None = None, max_cycles: int | None = None) -> None:
         self.core = core
         self.memory = memory
         self.memory_size = memory_size
@@ -41,10 +43,14 @@ class Machine:
         self.result: RunResult | None = None
         self._powered_off = False
         self._now_vcpu = 0
+        self._running = False
+        self._time = 0  # CYC units: how far every vCPU that is not halted has come
         self._units_per_us = board.cpu_hz // 1_000_000 * CYC
         core.io = self._io
+        for _ in range(smp):
+            core.add_vcpu()
+        self.vcpus[0].online = True
         self.board = board(self)
-        core.add_vcpu()
         for window in self.board.mmio.windows:
             for page in range(window.base & ~4095, window.base + window.size, 4096):
                 core.add_mmio(page)
@@ -66,14 +72,40 @@ class Machine:
 
     def now(self) -> int:
         """Virtual time in ns, at the current vCPU's current instruction."""
-        return self.vcpus[self._now_vcpu].cycles * 1000 // self._units_per_us
+        units = self.vcpus[self._now_vcpu].cycles if self._running else self._time
+        return units * 1000 // self._units_per_us
 
     def units(self, ns: int) -> int:
         """First instant (CYC units) at which `now` is >= ns."""
         return -(-ns * self._units_per_us // 1000)
 
     def set_irq(self, vcpu: int, line: int, level: bool) -> None:
-        self.vcpus[vcpu].set_irq(line, level)
+        """Level of a vCPU's interrupt line. A halted vCPU that it wakes has waited until now."""
+        target = self.vcpus[vcpu]
+        if level and target.halted:
+            self._catch_up(target)
+        target.set_irq(line, level)
+
+    def set_online(self, vcpu: int, online: bool) -> None:
+        """Start a vCPU (its registers are set already) or take it away. Takes effect at the next turn."""
+        target = self.vcpus[vcpu]
+        target.online = online
+        if online:
+            target.halted = False
+            self._catch_up(target)
+        self.vcpus[self._now_vcpu].kick()
+
+    def wake(self, vcpu: int) -> None:
+        """End a vCPU's halt without an interrupt (H_PROD, and the like)."""
+        target = self.vcpus[vcpu]
+        if target.halted:
+            self._catch_up(target)
+            target.halted = False
+
+    def _catch_up(self, vcpu: CoreVcpu) -> None:
+        now = self.vcpus[self._now_vcpu].cycles if self._running else self._time
+        if vcpu.cycles < now:
+            vcpu.add_cycles(now - vcpu.cycles, idle=True)
 
     def kick(self, vcpu: int) -> None:
         self.vcpus[vcpu].kick()
@@ -151,39 +183,66 @@ class Machine:
         self.result = make_result(self, status, reason, self.guest_status, time.perf_counter() - started)
         return self.result
 
-    def step(self, instructions: int) -> tuple[int, str] | None:
-        """Run exactly so many instructions further; None, or (status, reason) when the run ended before."""
-        target = self.vcpus[0].insns + instructions
-        while self.vcpus[0].insns < target:
-            end = self._turn(target)
+    def step(self, instructions: int, vcpu: int = 0) -> tuple[int, str] | None:
+        """Run until a vCPU has completed exactly so many instructions more; None, or (status, reason) when the run ended before."""
+        target = self.vcpus[vcpu].insns + instructions
+        while self.vcpus[vcpu].insns < target:
+            end = self._turn(vcpu, target)
             if end is not None:
                 return end
         return None
 
     def _loop(self, on_progress: Progress | None) -> tuple[int, str]:
         while True:
-            end = self._turn(NO_LIMIT)
+            end = self._turn()
             if end is not None:
                 return end
             if on_progress is not None:
                 on_progress(self)
 
-    def _turn(self, insn_limit: int) -> tuple[int, str] | None:
+    def _turn(self, stop_vcpu: int = 0, insn_limit: int = NO_LIMIT) -> tuple[int, str] | None:
         """One run of one vCPU, and its exit served."""
-        vcpu = self.vcpus[0]
         if self._powered_off:
             return self._ended()
-        if vcpu.settled:
+        ready = [v for v in self.vcpus if v.runnable]
+        if all(v.settled for v in self.vcpus):
+            if ready:
+                self._time = max(self._time, min(v.cycles for v in ready))
             self._run_due()
-        limit = vcpu.cycles + SLICE * CYC
+            if self.max_cycles is not None and self._time >= self.max_cycles * CYC:
+                return LIMIT, f"limit of {self.max_cycles} cycles reached"
+            ready = [v for v in self.vcpus if v.runnable]
+        if not ready:
+            return self._idle()
+        vcpu = self._pick(ready)
+        limit = self._limit(vcpu, len(ready))
+        self._now_vcpu, self._running = vcpu.id, True
+        try:
+            ex = vcpu.run(limit, insn_limit if vcpu.id == stop_vcpu else NO_LIMIT)
+            return self._serve(vcpu, ex)
+        finally:
+            self._running = False
+
+    def _pick(self, ready: list[CoreVcpu]) -> CoreVcpu:
+        """Whose turn it is: by default the one that is furthest behind. One that stands inside a block after an exact stop goes on."""
+        for vcpu in ready:
+            if not vcpu.settled:
+                return vcpu
+        ready.sort(key=lambda v: (v.cycles, v.id))
+        behind = [v for v in ready if v.cycles - ready[0].cycles <= QUANTUM * CYC]
+        return behind[self.choices.choose("vcpu", len(behind))]
+
+    def _limit(self, vcpu: CoreVcpu, ready: int) -> int:
+        turn = SLICE
+        if ready > 1:
+            turn = QUANTUM >> 2 * self.choices.choose("quantum", 4)
+        limit = vcpu.cycles + turn * CYC
         deadline = self._next_deadline()
         if deadline is not None:
-            limit = min(limit, self.units(deadline))
+            limit = min(limit, max(self.units(deadline), vcpu.cycles + CYC if ready > 1 else 0))
         if self.max_cycles is not None:
-            if vcpu.settled and vcpu.cycles >= self.max_cycles * CYC:
-                return LIMIT, f"limit of {self.max_cycles} cycles reached"
             limit = min(limit, self.max_cycles * CYC)
-        return self._serve(vcpu, vcpu.run(limit, insn_limit))
+        return limit
 
     def _serve(self, vcpu: CoreVcpu, ex: Exit) -> tuple[int, str] | None:
         kind = ex.kind
@@ -201,31 +260,35 @@ class Machine:
         if kind == ExitKind.HCALL:
             return self._hcall(vcpu, ex)
         if kind == ExitKind.HALT:
-            return self._idle(vcpu, ex)
+            vcpu.parked = vcpu.irq_lines
+            return None
         if kind == ExitKind.FATAL:
-            return FAILED, f"guest died: {ex.why} (pc {ex.pc:#x})"
-        return HOST, f"engine failure: {ex.why} (exit {kind.name}, pc {ex.pc:#x})"
+            return FAILED, f"guest died: {ex.why} (vCPU {vcpu.id}, pc {ex.pc:#x})"
+        return HOST, f"engine failure: {ex.why} (exit {kind.name}, vCPU {vcpu.id}, pc {ex.pc:#x})"
 
     def _hcall(self, vcpu: CoreVcpu, ex: Exit) -> tuple[int, str] | None:
         outcome = self.board.on_hcall(vcpu, ex.nr)
         if self._powered_off:
             return self._ended()
         if outcome is Outcome.HALT:
-            vcpu.halted = True
+            vcpu.halted, vcpu.parked = True, 0
         elif outcome is Outcome.STOP:
             return FAILED, "the board stopped the run"
         return None
 
-    def _idle(self, vcpu: CoreVcpu, ex: Exit) -> tuple[int, str] | None:
+    def _idle(self) -> tuple[int, str] | None:
         """Nothing runnable: the clock jumps to the next event."""
         deadline = self._next_deadline()
         if deadline is None:
-            return STALLED, f"stalled: vCPU {vcpu.id} waits for an interrupt at pc {ex.pc:#x} and no event is due"
+            waiting = ", ".join(f"vCPU {v.id} at pc {v.pc:#x}" for v in self.vcpus if v.online)
+            return STALLED, f"stalled: no event is due and {waiting or 'no vCPU'} waits for an interrupt"
         target = self.units(deadline)
-        if self.max_cycles is not None and target >= self.max_cycles * CYC:
-            target = max(self.max_cycles * CYC, vcpu.cycles)
-        if target > vcpu.cycles:
-            vcpu.add_cycles(target - vcpu.cycles, idle=True)
+        if self.max_cycles is not None:
+            target = min(target, self.max_cycles * CYC)
+        self._time = max(self._time, target)
+        for vcpu in self.vcpus:
+            if vcpu.online:
+                self._catch_up(vcpu)
         return None
 
     def _ended(self) -> tuple[int, str]:

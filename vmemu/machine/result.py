@@ -54,7 +54,7 @@ def state_hash(machine: Machine) -> str:
     """BLAKE2b-256 over everything that the guest's future depends on: registers, clocks, devices, RAM wherever it lies."""
     h = hashlib.blake2b(digest_size=32)
     for vcpu in machine.vcpus:
-        clocks = [vcpu.id, vcpu.insns, vcpu.cycles, int(vcpu.halted), vcpu.irq_lines]
+        clocks = [vcpu.id, vcpu.insns, vcpu.cycles, int(vcpu.online), int(vcpu.halted), vcpu.irq_lines]
         h.update(json.dumps([clocks, vcpu.registers()]).encode())
     h.update(json.dumps(machine.board.save(), sort_keys=True).encode())
     zero = bytes(4096)
