@@ -48,10 +48,11 @@ ISAS: dict[str, Isa] = {
     for isa in (
         # The kernel lives at 0xffff8000_00000000, out of reach of -mcmodel=kernel: RIP-relative code, and everything
         # hidden so that no access goes through a GOT.
+        # zig's own CPU features come after -mgeneral-regs-only and win: say it in -mcpu.
         Isa(
             "x86_64",
             "pc",
-            ("-target", "x86_64-freestanding-none", "-mgeneral-regs-only"),
+            ("-target", "x86_64-freestanding-none", "-mcpu=x86_64-sse-sse2-mmx+soft_float"),
             ("-mno-red-zone", "-fpie", "-include", "guest_images/kernel/hidden.h"),
         ),
         # LSE atomics are not assumed; unaligned accesses fault while the MMU is off.

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Every way into the kernel and the one way out. The order of pushes is struct trapframe. */
+#include "param.h"
+
+    .text
+
+/* ---- one stub a vector: all of them leave an error code and a vector number ---- */
+    .globl trap_stubs
+    .balign 16
+trap_stubs:
+    .set vector, 0
+    .rept 256
+    .balign 16
+    .if !(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21)
+    pushq $0
+    .endif
+    pushq $vector
+    jmp trap_common
+    .set vector, vector + 1
+    .endr
+
+trap_common:
+    testb $3, 24(%rsp)              /* cs */
+    jz 1f
+    swapgs
+1:  call save_registers             /* returns with rdi = trapframe */
+    call trap_dispatch
+
+/* Load the trapframe at rsp and return to where it came from. */
+trap_return:
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %r11
+    popq %r10
+    popq %r9
+    popq %r8
+    popq %rdi
+    popq %rsi
+    popq %rbp
+    popq %rbx
+    popq %rdx
+    popq %rcx
+    popq %rax
+    addq $16, %rsp                  /* vector, error */
+    testb $3, 8(%rsp)
+    jz 1f
+    swapgs
+1:  iretq
+
+/* Pushes the registers below the vector number and goes back with them in place. */
+save_registers:
+    xchgq %rax, (%rsp)              /* rax goes where the return address was, the return address into rax */
+    pushq %rcx
+    pushq %rdx
+    pushq %rbx
+    pushq %rbp
+    pushq %rsi
+    pushq %rdi
+    pushq %r8
+    pushq %r9
+    pushq %r10
+    pushq %r11
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, %rdi
+    cld
+    jmp *%rax
+
+/* ---- SYSCALL: rcx = user rip, r11 = user rflags, interrupts off (FMASK) ---- */
+    .globl syscall_entry
+    .balign 16
+syscall_entry:
+    swapgs
+    movq %rsp, %gs:PERCPU_USER_RSP
+    movq %gs:PERCPU_KSTACK, %rsp
+    pushq $SEL_UDATA + 3
+    pushq %gs:PERCPU_USER_RSP
+    pushq %r11
+    pushq $SEL_UCODE + 3
+    pushq %rcx
+    pushq $0
+    pushq $VEC_SYSCALL
+    call save_registers
+    call trap_dispatch
+    jmp trap_return
+
+/* void arch_return_user(struct trapframe *tf) */
+    .globl arch_return_user
+arch_return_user:
+    movq %rdi, %rsp
+    jmp trap_return
+
+/* void arch_switch(struct context **save, struct context *to) */
+    .globl arch_switch
+arch_switch:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+
+    .section .note.GNU-stack, "", %progbits
