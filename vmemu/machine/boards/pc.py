@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The pc board: one x86-64 CPU, COM1, local APIC, debug exit, fw_cfg; CPUID and MSRs as open registries.
+
+Memory map: RAM from 0 to 3 GiB, the rest from 4 GiB; firmware at 0x8000; local APIC at 0xfee00000.
+Ports: COM1 0x3f8, debug exit 0xf4, fw_cfg 0x510.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from vmemu.devices import lapic as apic
+from vmemu.devices.com1 import Com1
+from vmemu.devices.debug_exit import DebugExit
+from vmemu.devices.fw_cfg import MAX_CPUS, MAX_RAM, NB_CPUS, SIGNATURE, FwCfg
+from vmemu.devices.lapic import Lapic
+from vmemu.machine import multiboot
+from vmemu.machine.board import Board, Outcome, RegisterFault, SystemRegister
+from vmemu.machine.boards.pc_cpuid import CPUID_LEAVES
+from vmemu.machine.elf import ElfImage
+from vmemu.machine.fdt import Node, cells64, flatten
+
+if TYPE_CHECKING:
+    from vmemu.core import CoreVcpu
+    from vmemu.machine.machine import Machine
+
+LOW_RAM = 3 << 30  # device windows are below 4 GiB
+HIGH_RAM = 4 << 30
+LAPIC_BASE = 0xFEE00000
+COM1_PORT, DEBUG_EXIT_PORT, FW_CFG_PORT = 0x3F8, 0xF4, 0x510
+TSC_PER_NS = 2  # 2 GHz
+IRQ_INTR, IRQ_NMI = 0, 1  # vCPU lines: core's enum irq_x86_64, by bit number
+
+#: REG_READ and REG_WRITE addresses that are no MSR (core.h): CR8, the task priority.
+CR8 = 1 << 32
+APIC_BASE, TSC_DEADLINE = 0x1B, 0x6E0
+X2APIC_FIRST, X2APIC_LAST = 0x800, 0x8FF
+BSP, EXTD, GLOBAL_ENABLE = 1 << 8, 1 << 10, 1 << 11  # IA32_APIC_BASE (SDM 3, 10.4.4)
+
+#: A leaf of CPUID: (vcpu, subleaf) -> EAX, EBX, ECX, EDX.
+CpuidLeaf = Callable[["CoreVcpu", int], tuple[int, int, int, int]]
+
+
+class Pc(Board):
+    name = "pc"
+    isa = "x86_64"
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        #: leaf -> function; protocols add theirs (0x40000000 ...) and take them out again
+        self.cpuid_leaves: dict[int, CpuidLeaf] = dict(CPUID_LEAVES)
+        self.apic_base = LAPIC_BASE | BSP | GLOBAL_ENABLE
+        self.lapic = Lapic(
+            0, machine.now, lambda level: self._line(IRQ_INTR, level), nmi=lambda: self._line(IRQ_NMI, True),
+            changed=lambda: machine.deadline_changed() if machine.vcpus else None,
+        )  # fmt: skip
+        self.com1 = Com1(machine.console.put, machine.console.get)
+        self.fw_cfg = FwCfg(
+            {SIGNATURE: b"QEMU", NB_CPUS: (1).to_bytes(2, "little"), MAX_CPUS: (1).to_bytes(2, "little"), MAX_RAM: bytes(8)}
+        )
+        exit_port = DebugExit(machine.power_off)
+        self.mmio.add(LAPIC_BASE, 0x1000, self.lapic, "lapic")
+        self.ports.add(COM1_PORT, 8, self.com1, "com1")
+        self.ports.add(DEBUG_EXIT_PORT, 4, exit_port, "debug-exit")
+        self.ports.add(FW_CFG_PORT, 2, self.fw_cfg, "fw_cfg")
+        self.devices = {"com1": self.com1, "debug_exit": exit_port, "fw_cfg": self.fw_cfg, "lapic": self.lapic}
+        self._add_registers()
+
+    def _line(self, line: int, level: bool) -> None:
+        if self.machine.vcpus:  # devices reset themselves before the first vCPU exists
+            self.machine.set_irq(0, line, level)
+
+    # ------------------------------------------------------------- registers
+    def _add_registers(self) -> None:
+        def constant(name: str, value: int) -> SystemRegister:
+            return SystemRegister(name, lambda _vcpu: value, lambda _vcpu, _value: None)
+
+        self.registers[CR8] = SystemRegister("CR8", lambda _: self.lapic.tpr >> 4, self._write_cr8)
+        self.registers[APIC_BASE] = SystemRegister("IA32_APIC_BASE", lambda _: self.apic_base, self._write_apic_base)
+        self.registers[TSC_DEADLINE] = SystemRegister("IA32_TSC_DEADLINE", self._read_tsc_deadline, self._write_tsc_deadline)
+        for offset in range(0, 0x400, 0x10):
+            msr = X2APIC_FIRST + (offset >> 4)
+            self.registers[msr] = SystemRegister(
+                f"X2APIC_{offset:#x}",
+                lambda _vcpu, offset=offset: self._read_x2apic(offset),  # type: ignore[misc]
+                lambda _vcpu, value, offset=offset: self._write_x2apic(offset, value),  # type: ignore[misc]
+            )
+        # what kernels probe without asking CPUID first (SDM 4, table 2-2); one bank of machine checks lives in the C unit
+        for msr, name, value in (
+            (0x179, "IA32_MCG_CAP", 1), (0x400, "IA32_MC0_CTL", 0), (0x8B, "IA32_BIOS_SIGN_ID", 0),
+            (0x3A, "IA32_FEATURE_CONTROL", 1), (0x1A0, "IA32_MISC_ENABLE", 1), (0xFE, "IA32_MTRRCAP", 0),
+        ):  # fmt: skip
+            self.registers[msr] = constant(name, value)
+
+    def _write_cr8(self, _vcpu: CoreVcpu, value: int) -> None:
+        self.lapic.write(apic.TPR, 4, value << 4)
+
+    def _write_apic_base(self, _vcpu: CoreVcpu, value: int) -> None:
+        """Mode changes that SDM 3, 10.12.5 allows; the window does not move."""
+        wanted, mode = value & (EXTD | GLOBAL_ENABLE), self.apic_base & (EXTD | GLOBAL_ENABLE)
+        bad = value & ~(0xFFFFFF000 | BSP | EXTD | GLOBAL_ENABLE) or value & 0xFFFFFF000 != LAPIC_BASE
+        to_xapic = mode == EXTD | GLOBAL_ENABLE and wanted == GLOBAL_ENABLE
+        to_x2apic = mode == 0 and wanted == EXTD | GLOBAL_ENABLE
+        if bad or wanted == EXTD or to_xapic or to_x2apic:
+            raise RegisterFault("IA32_APIC_BASE")
+        self.apic_base = value
+        if not wanted:
+            self.lapic.reset()
+        self.lapic.x2apic = bool(value & EXTD)
+
+    def _read_x2apic(self, offset: int) -> int:
+        value = self.lapic.read_msr(offset)
+        if value is None:
+            raise RegisterFault(f"x2APIC register {offset:#x}")
+        return value
+
+    def _write_x2apic(self, offset: int, value: int) -> None:
+        if not self.lapic.write_msr(offset, value):
+            raise RegisterFault(f"x2APIC register {offset:#x}")
+
+    def _read_tsc_deadline(self, vcpu: CoreVcpu) -> int:
+        deadline = self.lapic.next_deadline() if self.lapic.in_tsc_mode else None
+        return 0 if deadline is None else deadline * TSC_PER_NS + vcpu.get("tsc_offset") & 0xFFFFFFFFFFFFFFFF
+
+    def _write_tsc_deadline(self, vcpu: CoreVcpu, value: int) -> None:
+        if not value:
+            self.lapic.set_tsc_deadline(None)
+            return
+        ticks = value - vcpu.get("tsc_offset") & 0xFFFFFFFFFFFFFFFF
+        self.lapic.set_tsc_deadline(-(-ticks // TSC_PER_NS))
+
+    def cpuid(self, vcpu: CoreVcpu, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
+        found = self.cpuid_leaves.get(leaf)
+        return (0, 0, 0, 0) if found is None else found(vcpu, subleaf)
+
+    # ------------------------------------------------------------------ boot
+    @classmethod
+    def memory_regions(cls, size: int) -> list[tuple[int, int]]:
+        if size <= LOW_RAM:
+            return [(0, size)]
+        return [(0, LOW_RAM), (HIGH_RAM, size - LOW_RAM)]
+
+    def build_fdt(self, bootargs: str, initrd: tuple[int, int] | None, memory: int) -> bytes:
+        root = Node()
+        root.set("#address-cells", 2).set("#size-cells", 2).set("compatible", "vmemu,pc").set("model", "vmemu pc")
+        regions = self.memory_regions(memory)
+        reg = b"".join(cells64(*region) for region in regions)
+        root.add("memory@0").set("device_type", "memory").set("reg", reg)
+        chosen = root.add("chosen").set("bootargs", bootargs).set("stdout-path", "/serial@3f8")
+        if initrd is not None:
+            chosen.set("linux,initrd-start", cells64(initrd[0])).set("linux,initrd-end", cells64(initrd[1]))
+        cpus = root.add("cpus").set("#address-cells", 1).set("#size-cells", 0)
+        cpus.add("cpu@0").set("device_type", "cpu").set("reg", 0).set("clock-frequency", self.cpu_hz)
+        root.add("serial@3f8").set("compatible", "ns16550a").set("reg", cells64(COM1_PORT, 8))
+        root.add("interrupt-controller@fee00000").set("compatible", "intel,ce4100-lapic").set("reg", cells64(LAPIC_BASE, 0x1000))
+        return flatten(root, [(0x8000, 0x8000)])
+
+    def reset_vcpu(self, vcpu: CoreVcpu, entry: int, dtb: int, kernel_entry: int) -> None:
+        """32-bit protected mode, flat (the C unit's reset state): EDI = device tree, ESI = kernel entry."""
+        vcpu.set("rip", entry)
+        vcpu.set("rdi", dtb)
+        vcpu.set("rsi", kernel_entry)
+
+    def reset_bare(self, vcpu: CoreVcpu, image: ElfImage, dtb: int, bootargs: str) -> None:
+        """An image with a multiboot header starts as that specification says; any other as firmware would, in 32-bit mode."""
+        if multiboot.has_header(image.raw):
+            multiboot.start(self.machine, vcpu, image, bootargs)
+        else:
+            self.reset_vcpu(vcpu, image.entry_paddr, dtb, image.entry_paddr)
+
+    # ----------------------------------------------------------------- exits
+    def on_irq_window(self, vcpu: CoreVcpu) -> None:
+        vcpu.inject_irq(self.lapic.acknowledge())
+
+    def on_hcall(self, vcpu: CoreVcpu, number: int) -> Outcome:
+        hcall = self.hcalls.get(number)
+        if hcall is not None:
+            return hcall(vcpu)
+        vcpu.set("rax", -1000)  # KVM_ENOSYS: what Linux expects of a call that does not exist
+        return Outcome.HANDLED
