@@ -21,7 +21,7 @@ from vmemu.isa import load_isa
 from vmemu.isa.base import Isa
 
 try:
-    from vmemu.core import _core
+    from vmemu.core import _core  # type: ignore[attr-defined]
 except ImportError as error:  # pragma: no cover - only without a build
     raise EngineError(f"the C unit is not built ({error}): run `python cffi_build.py`") from None
 

@@ -20,6 +20,8 @@ from vmemu.memory.memory import Memory
 SLICE = 400_000_000
 #: Several vCPUs take turns of so many cycles (10 us): shorter than any latency preset but zram's, long enough for one Python turn.
 QUANTUM = 20_000
+#: So many events in a row that wake nobody: the guest sleeps with its interrupts masked.
+IDLE_TURNS = 10_000
 
 Progress = Callable[["Machine"], None]
 
@@ -44,6 +46,7 @@ class Machine:
         self._powered_off = False
         self._now_vcpu = 0
         self._running = False
+        self._idle_turns = 0
         self._time = 0  # CYC units: how far every vCPU that is not halted has come
         self._units_per_us = board.cpu_hz // 1_000_000 * CYC
         core.io = self._io
@@ -180,6 +183,7 @@ class Machine:
         except VmemuError as error:
             status, reason = HOST, str(error)
         self.console.flush()
+        self._time = max(self._time, *(v.cycles for v in self.vcpus))
         self.result = make_result(self, status, reason, self.guest_status, time.perf_counter() - started)
         return self.result
 
@@ -214,6 +218,7 @@ class Machine:
             ready = [v for v in self.vcpus if v.runnable]
         if not ready:
             return self._idle()
+        self._idle_turns = 0
         vcpu = self._pick(ready)
         limit = self._limit(vcpu, len(ready))
         self._now_vcpu, self._running = vcpu.id, True
@@ -279,9 +284,11 @@ class Machine:
     def _idle(self) -> tuple[int, str] | None:
         """Nothing runnable: the clock jumps to the next event."""
         deadline = self._next_deadline()
-        if deadline is None:
+        self._idle_turns += 1
+        if deadline is None or self._idle_turns > IDLE_TURNS:
+            why = "no event is due" if deadline is None else "events wake nobody (interrupts masked)"
             waiting = ", ".join(f"vCPU {v.id} at pc {v.pc:#x}" for v in self.vcpus if v.online)
-            return STALLED, f"stalled: no event is due and {waiting or 'no vCPU'} waits for an interrupt"
+            return STALLED, f"stalled: {why}, and {waiting or 'no vCPU'} waits for an interrupt"
         target = self.units(deadline)
         if self.max_cycles is not None:
             target = min(target, self.max_cycles * CYC)

@@ -193,11 +193,13 @@ static int go(struct vcpu *v)
     if (v->lost_code)
         return engine_error(v, "code bytes not found", e);
     if (v->stopping) {                                  /* from the block hook: between two blocks */
-        v->kicked = false;
         if (v->rescan)
             engine_drop_page(v, a->get_pc(v));
         v->rescan = false;
-        return EXIT_NONE;
+        if (!v->kicked)
+            return EXIT_NONE;
+        v->kicked = false;                              /* the caller's limits may be other ones now */
+        return leave(v, EXIT_LIMIT);
     }
     bool faulted = e == UC_ERR_EXCEPTION && v->fill_status != FILL_NONE;
     mark_open(v, faulted && v->fill_access == ACC_FETCH);
