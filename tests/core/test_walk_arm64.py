@@ -19,9 +19,13 @@ for page in range(PAGES):
     machine.ensure(vcpu, BASE + page * 4096, True)
 
 #: Descriptors that lead somewhere: tables and pages inside RAM, any attribute, now and then a wild address.
-attributes = st.builds(lambda a, b: a & 0xFFC | b & ~0x000F_FFFF_FFFF_FFFF, st.integers(0, 1 << 12), st.integers(0, (1 << 64) - 1))
+attributes = st.builds(
+    lambda a, b: a & 0xFFC | b & ~0x000F_FFFF_FFFF_FFFF, st.integers(0, 1 << 12), st.integers(0, (1 << 64) - 1)
+)
 address = st.one_of(
-    st.integers(0, PAGES).map(lambda n: BASE + n * 4096), st.integers(0, (1 << 36) - 1).map(lambda n: n << 12), st.just(0x40000000)
+    st.integers(0, PAGES).map(lambda n: BASE + n * 4096),
+    st.integers(0, (1 << 36) - 1).map(lambda n: n << 12),
+    st.just(0x40000000),
 )
 descriptor = st.builds(
     lambda address, attribute, kind, af: address & 0xFFFF_FFFF_F000 | attribute & ~0x400 | kind | af,

@@ -28,7 +28,14 @@ def test_register_numbers() -> None:
 
 
 def test_sensitive_patterns_do_not_overlap() -> None:
-    words = {"HVC": 0xD4000002, "SMC": 0xD4000003, "SVC": 0xD4000001, "BRK": 0xD4200000, "WFI": 0xD503207F, "MRS, MSR, TLBI": 0xD5380000}
+    words = {
+        "HVC": 0xD4000002,
+        "SMC": 0xD4000003,
+        "SVC": 0xD4000001,
+        "BRK": 0xD4200000,
+        "WFI": 0xD503207F,
+        "MRS, MSR, TLBI": 0xD5380000,
+    }
     for entry in SENSITIVE:
         assert entry.matches(words[entry.name])
     for name, word in words.items():

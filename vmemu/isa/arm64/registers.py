@@ -52,7 +52,13 @@ EXCEPTION_CLASS = (
 )  # fmt: skip
 FAULT_STATUS = tuple(
     (base + level, f"{word}_L{level}")
-    for base, word in ((0x00, "ADDRESS"), (0x04, "TRANSLATION"), (0x08, "ACCESS_FLAG"), (0x0C, "PERMISSION"), (0x14, "WALK_ABORT"))
+    for base, word in (
+        (0x00, "ADDRESS"),
+        (0x04, "TRANSLATION"),
+        (0x08, "ACCESS_FLAG"),
+        (0x0C, "PERMISSION"),
+        (0x14, "WALK_ABORT"),
+    )
     for level in range(4)
 ) + ((0x10, "EXTERNAL"), (0x21, "ALIGNMENT"))
 ESR = Format(
