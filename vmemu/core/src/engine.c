@@ -16,8 +16,10 @@
 #define UC_CPU 440
 #define UC_INVALID_ADDR 1416
 #define CPU_ENV_PTR 296
+#define CPU_MEM_IO_PC 33144                             /* host return address of the access to a device */
 
 static void (*invalidate_range)(uc_engine *, u64, u64);
+static bool (*restore_state)(void *cpu, uintptr_t host_pc, bool will_exit);
 
 /* ------------------------------------------------------------------ time */
 
@@ -297,14 +299,22 @@ int vcpu_io(struct vcpu *v, int kind, u64 addr, u32 size, u64 *value)
     return r;
 }
 
+/* PC is not synchronised for device memory: it stands wherever the last TLB fill left it, which host time decides. */
+static void sync_pc(struct vcpu *v)
+{
+    restore_state(v->cpu, *(uintptr_t *)((char *)v->cpu + CPU_MEM_IO_PC), false);
+}
+
 static u64 on_mmio_read(uc_engine *uc, u64 offset, unsigned size, void *user)
 {
     struct vcpu *v = user;
     u64 value = ~0ull;
 
     (void)uc;
-    if (offset >> PAGE_SHIFT != OPEN_BUS)
-        vcpu_io(v, IO_MMIO_READ, v->m->mmio[offset >> PAGE_SHIFT] + (offset & (PAGE_SIZE - 1)), size, &value);
+    if (offset >> PAGE_SHIFT == OPEN_BUS)
+        return value;
+    sync_pc(v);
+    vcpu_io(v, IO_MMIO_READ, v->m->mmio[offset >> PAGE_SHIFT] + (offset & (PAGE_SIZE - 1)), size, &value);
     return value;
 }
 
@@ -313,8 +323,10 @@ static void on_mmio_write(uc_engine *uc, u64 offset, unsigned size, u64 value, v
     struct vcpu *v = user;
 
     (void)uc;
-    if (offset >> PAGE_SHIFT != OPEN_BUS)
-        vcpu_io(v, IO_MMIO_WRITE, v->m->mmio[offset >> PAGE_SHIFT] + (offset & (PAGE_SIZE - 1)), size, &value);
+    if (offset >> PAGE_SHIFT == OPEN_BUS)
+        return;
+    sync_pc(v);
+    vcpu_io(v, IO_MMIO_WRITE, v->m->mmio[offset >> PAGE_SHIFT] + (offset & (PAGE_SIZE - 1)), size, &value);
 }
 
 void vcpu_set_irq(struct vcpu *v, u32 line, bool level)
@@ -422,6 +434,9 @@ static int open_engine(struct vcpu *v)
     v->cpu = *(void **)((char *)v->uc + UC_CPU);
     v->env = *(void **)((char *)v->cpu + CPU_ENV_PTR);
     invalidate_range = (void (*)(uc_engine *, u64, u64))uclib_symbol("tb_invalidate_phys_range", a->suffix);
+    restore_state = (bool (*)(void *, uintptr_t, bool))uclib_symbol("cpu_restore_state", a->suffix);
+    if (!restore_state)
+        return core_fail("libunicorn lacks cpu_restore_state_%s", a->suffix);
     if (!invalidate_range)
         return core_fail("libunicorn lacks tb_invalidate_phys_range_%s", a->suffix);
     return add_hooks(v);
