@@ -55,11 +55,12 @@ ISAS: dict[str, Isa] = {
             ("-target", "x86_64-freestanding-none", "-mcpu=x86_64-sse-sse2-mmx+soft_float"),
             ("-mno-red-zone", "-fpie", "-include", "guest_images/kernel/hidden.h"),
         ),
-        # LSE atomics are not assumed; unaligned accesses fault while the MMU is off.
+        # No FP and SIMD (zig drops -mgeneral-regs-only for this target); LSE atomics are not assumed; unaligned accesses
+        # fault while the MMU is off.
         Isa(
             "arm64",
             "virt",
-            ("-target", "aarch64-freestanding-none", "-mgeneral-regs-only", "-mno-outline-atomics", "-mstrict-align"),
+            ("-target", "aarch64-freestanding-none", "-mcpu=generic-neon-fp_armv8", "-mno-outline-atomics", "-mstrict-align"),
         ),
         # Big-endian ELFv2. clang has no -mgeneral-regs-only for PowerPC: take every vector and FP feature away.
         Isa(
