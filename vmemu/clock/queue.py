@@ -84,3 +84,16 @@ class EventQueue:
     def pending(self) -> list[tuple[int, str]]:
         """(deadline, name) of what is to come, in order: for people and for the stall report."""
         return [(e.deadline, e.name) for e in sorted(self._heap) if e.callback is not None]
+
+    def pending(self) -> list[tuple[int, Callback, str]]:
+        """What is still to run, in order: for a snapshot."""
+        return [(e.deadline, e.callback, e.name) for e in sorted(self._heap) if e.callback is not None]
+
+    def replace(self, events: list[tuple[int, Callback, str]]) -> None:
+        """Put back what `pending` gave; everything else is gone."""
+        for event in self._heap:
+            event.callback = None
+        self._heap = []
+        self._live = 0
+        for deadline, callback, name in events:
+            self.at(deadline, callback, name)

@@ -305,6 +305,20 @@ class CoreVcpu:
         return {name: int(self.ptr.count[i]) for i, name in enumerate(COUNTERS)}
 
 
+@dataclass(frozen=True, slots=True)
+class CoreSnapshot:
+    """Handle of a snapshot in the C unit; valid until it, or an older one, is restored over or dropped."""
+
+    machine: CoreMachine
+    ptr: Any
+    turns: list[tuple[bool, int]]
+
+    @property
+    def pages(self) -> int:
+        """Frames copied since it was taken."""
+        return int(lib.snap_pages(self.ptr))
+
+
 class CoreMachine:
     """Frames, stage-2 map, event ring and vCPUs of one machine.
 
@@ -440,6 +454,23 @@ class CoreMachine:
         s = self.ptr.stats
         names = ("zero", "swap_in", "swap_out", "clean_drop", "zero_drop", "resident", "resident_peak", "evictions", "flushes", "corrupt")
         return {name: int(getattr(s, name)) for name in names}
+
+    # ------------------------------------------------------------ snapshots
+    def take_snapshot(self) -> CoreSnapshot:
+        """Remember this instant; cheap: frames are copied when they change."""
+        ptr = lib.snap_take(self.ptr)
+        if ptr == ffi.NULL:
+            raise EngineError(_error())
+        return CoreSnapshot(self, ptr, [(v.online, v.parked) for v in self.vcpus])
+
+    def restore_snapshot(self, snapshot: CoreSnapshot) -> None:
+        """Back to a snapshot of this machine; newer ones are gone afterwards. Raises EngineError for one that is gone."""
+        _check(lib.snap_restore(self.ptr, snapshot.ptr))
+        for vcpu, (online, parked) in zip(self.vcpus, snapshot.turns, strict=True):
+            vcpu.online, vcpu.parked = online, parked
+
+    def drop_snapshot(self, snapshot: CoreSnapshot) -> None:
+        _check(lib.snap_drop(self.ptr, snapshot.ptr))
 
     # --------------------------------------------------------------- events
     def enable_ring(self, log2: int = 16) -> None:

@@ -40,3 +40,14 @@ class Console:
     def get(self) -> int | None:
         """Next input byte, None when there is none."""
         return self._input.popleft() if self._input else None
+
+    def save(self) -> tuple[int, bytes, tuple[int, ...]]:
+        """How much was written, the unfinished line, and the input that is left."""
+        return len(self.output), bytes(self._line), tuple(self._input)
+
+    def load(self, state: tuple[int, bytes, tuple[int, ...]]) -> None:
+        """Back to a saved state: what was written since is taken back, as far as the guest is concerned."""
+        written, line, left = state
+        del self.output[written:]
+        self._line = bytearray(line)
+        self._input = deque(left)

@@ -47,7 +47,7 @@ class Machine:
         self._now_vcpu = 0
         self._running = False
         self._idle_turns = 0
-        self._time = 0  # CYC units: how far every vCPU that is not halted has come
+        self.time_units = 0  # CYC: how far every vCPU that is not halted has come
         self._units_per_us = board.cpu_hz // 1_000_000 * CYC
         core.io = self._io
         for _ in range(smp):
@@ -75,7 +75,7 @@ class Machine:
 
     def now(self) -> int:
         """Virtual time in ns, at the current vCPU's current instruction."""
-        units = self.vcpus[self._now_vcpu].cycles if self._running else self._time
+        units = self.vcpus[self._now_vcpu].cycles if self._running else self.time_units
         return units * 1000 // self._units_per_us
 
     def units(self, ns: int) -> int:
@@ -106,7 +106,7 @@ class Machine:
             target.halted = False
 
     def _catch_up(self, vcpu: CoreVcpu) -> None:
-        now = self.vcpus[self._now_vcpu].cycles if self._running else self._time
+        now = self.vcpus[self._now_vcpu].cycles if self._running else self.time_units
         if vcpu.cycles < now:
             vcpu.add_cycles(now - vcpu.cycles, idle=True)
 
@@ -183,7 +183,7 @@ class Machine:
         except VmemuError as error:
             status, reason = HOST, str(error)
         self.console.flush()
-        self._time = max(self._time, *(v.cycles for v in self.vcpus))
+        self.time_units = max(self.time_units, *(v.cycles for v in self.vcpus))
         self.result = make_result(self, status, reason, self.guest_status, time.perf_counter() - started)
         return self.result
 
@@ -211,9 +211,9 @@ class Machine:
         ready = [v for v in self.vcpus if v.runnable]
         if all(v.settled for v in self.vcpus):
             if ready:
-                self._time = max(self._time, min(v.cycles for v in ready))
+                self.time_units = max(self.time_units, min(v.cycles for v in ready))
             self._run_due()
-            if self.max_cycles is not None and self._time >= self.max_cycles * CYC:
+            if self.max_cycles is not None and self.time_units >= self.max_cycles * CYC:
                 return LIMIT, f"limit of {self.max_cycles} cycles reached"
             ready = [v for v in self.vcpus if v.runnable]
         if not ready:
@@ -292,7 +292,7 @@ class Machine:
         target = self.units(deadline)
         if self.max_cycles is not None:
             target = min(target, self.max_cycles * CYC)
-        self._time = max(self._time, target)
+        self.time_units = max(self.time_units, target)
         for vcpu in self.vcpus:
             if vcpu.online:
                 self._catch_up(vcpu)
@@ -302,6 +302,15 @@ class Machine:
         if not self.guest_status:
             return OK, "the guest powered off"
         return FAILED, f"the guest powered off with status {self.guest_status}"
+
+    @property
+    def power(self) -> tuple[bool, int | None]:
+        """Whether the guest ended the run, and with which status."""
+        return self._powered_off, self.guest_status
+
+    @power.setter
+    def power(self, state: tuple[bool, int | None]) -> None:
+        self._powered_off, self.guest_status = state
 
     def close(self) -> None:
         """Give the store back. The machine cannot run afterwards."""

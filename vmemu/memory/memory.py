@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from vmemu.clock.inject import Injector
 from vmemu.core import CYC, PAGE_SIZE, CoreMachine, CoreVcpu, PageState, S2Result, crc32c
 from vmemu.errors import ConfigError, StoreError
@@ -35,6 +37,8 @@ class Memory:
         self._free: list[int] = []
         self._next = 0
         self._owner: dict[int, int] = {}
+        #: Slots that snapshots own: not given out again, whatever becomes of their pages.
+        self._owned: frozenset[int] = frozenset()
         core.set_timing(round(latency.ns * self._cycles_per_ns), latency.depth)
         if needs_python(spec, injector):
             self.store = open_store(spec, crc32c, injector)
@@ -61,8 +65,9 @@ class Memory:
     def _discard_dropped(self) -> None:
         assert self.store is not None
         for slot in self.core.dropped_slots():
-            self._give_slot(slot)
-            self.store.discard(slot)
+            if slot not in self._owned:
+                self._give_slot(slot)
+                self.store.discard(slot)
 
     # --------------------------------------------------------------- faults
     def serve(self, vcpu: CoreVcpu | None, gpa: int) -> bool:
@@ -169,6 +174,20 @@ class Memory:
         for page in range(first, last, PAGE_SIZE):
             self._want(page)
             self.core.pin(page, page + 1)
+
+    # ------------------------------------------------------------ snapshots
+    def save(self) -> dict[str, Any]:
+        """Who owns which slot. The slots that are live now are kept."""
+        if self.store is not None:
+            self._discard_dropped()
+        self._owned |= frozenset(self._owner)
+        return {"version": 1, "free": list(self._free), "next": self._next, "owner": dict(self._owner), "owned": self._owned}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self._free = list(state["free"])
+        self._next = state["next"]
+        self._owner = dict(state["owner"])
+        self._owned = state["owned"]
 
     def close(self) -> None:
         if self.store is not None:

@@ -189,7 +189,7 @@ static int reg_set(struct vcpu *v, u32 r, u64 value)
 }
 
 const struct arch arch_ppc64 = {
-    .name = "ppc64", .suffix = "ppc64", .uc_arch = UC_ARCH_PPC, .uc_mode = UC_MODE_PPC64 | UC_MODE_BIG_ENDIAN, .big_endian = true,
+    .name = "ppc64", .state_size = sizeof(struct ppc64_state), .suffix = "ppc64", .uc_arch = UC_ARCH_PPC, .uc_mode = UC_MODE_PPC64 | UC_MODE_BIG_ENDIAN, .big_endian = true,
     .setup = setup, .reset = reset, .destroy = destroy, .get_pc = get_pc, .set_pc = set_pc,
     .walk = ppc64_walk, .decode = ppc64_decode, .sense = ppc64_sense,
     .page_fault = ppc64_page_fault, .mem_error = ppc64_mem_error, .trap = ppc64_trap,

@@ -107,6 +107,7 @@ static int reset(struct vcpu *v)
     UC.reg_write(v->uc, UC_X86_REG_FPCW, &fcw);
     UC.reg_write(v->uc, UC_X86_REG_FPTAG, &tag);
     UC.reg_write(v->uc, UC_X86_REG_MXCSR, &mxcsr);
+    memset(((struct x86 *)v->arch)->mc, 0, sizeof ((struct x86 *)v->arch)->mc);
     ENV(v, u64, X_EIP) = 0xfff0;
     ENV(v, u32, X_HFLAGS) &= ~(u32)HF_CPL;
     *(u32 *)((u8 *)v->cpu + CPU_HALTED) = 0;
@@ -154,6 +155,8 @@ static u8 *field(struct vcpu *v, u32 i, u32 *size)
     } else if (i >= R_X86_64_STAR && i <= R_X86_64_XCR0) {
         off = msrs[i - R_X86_64_STAR].off;
         *size = msrs[i - R_X86_64_STAR].size;
+    } else if (i >= R_X86_64_MCG_STATUS && i <= R_X86_64_MC0_MISC) {
+        return (u8 *)&((struct x86 *)v->arch)->mc[i - R_X86_64_MCG_STATUS];
     } else {
         switch (i) {
         case R_X86_64_CR0: off = X_CR; break;
@@ -244,12 +247,25 @@ static int reg_set(struct vcpu *v, u32 i, u64 value)
     return 0;
 }
 
-static bool is_halted(struct vcpu *v) { return *(u32 *)((u8 *)v->cpu + CPU_HALTED) != 0; }
+/* Asked when emu_start ended without a cause that a hook saw: HLT, or INT1, which Unicorn takes for its own debugger. */
+static bool is_halted(struct vcpu *v)
+{
+    u8 op;
+
+    if (*(u32 *)((u8 *)v->cpu + CPU_HALTED))
+        return true;
+    if (x86_code_bytes(v, x86_linear_pc(v), &op, 1) == 1 && op == 0xf1) {
+        ENV(v, u64, X_EIP)++;
+        v->pend = (struct pending){ .kind = PEND_EXCEPTION, .vector = V_DB };
+    }
+    return false;
+}
+
 static void clear_halt(struct vcpu *v) { *(u32 *)((u8 *)v->cpu + CPU_HALTED) = 0; }
 static u32 code_mode(struct vcpu *v) { return HFLAGS(v) & (HF_CS64 | HF_CS32); }
 
 const struct arch arch_x86_64 = {
-    .name = "x86_64", .suffix = "x86_64", .uc_arch = UC_ARCH_X86, .uc_mode = UC_MODE_64, .big_endian = false, .open_bus = true,
+    .name = "x86_64", .state_size = sizeof(struct x86), .suffix = "x86_64", .uc_arch = UC_ARCH_X86, .uc_mode = UC_MODE_64, .big_endian = false, .open_bus = true,
     .setup = setup, .reset = reset, .destroy = destroy, .get_pc = get_pc, .set_pc = set_pc, .walk = walk_x86_64,
     .decode = decode_x86_64, .code_mode = code_mode, .sense = sense_x86_64, .page_fault = page_fault_x86_64,
     .mem_error = mem_error_x86_64, .trap = trap_x86_64, .irq_ready = irq_ready_x86_64, .irq_take = irq_take_x86_64,

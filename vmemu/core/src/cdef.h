@@ -80,6 +80,12 @@ int machine_ring(struct machine *, uint32_t log2);
 uint32_t machine_nonzero(struct machine *, uint32_t from);
 uint32_t ring_drain(struct ring *, struct event *out, uint32_t max);
 
+struct snapshot;
+struct snapshot *snap_take(struct machine *);
+int snap_restore(struct machine *, struct snapshot *);
+int snap_drop(struct machine *, struct snapshot *);
+uint32_t snap_pages(const struct snapshot *);
+
 int table_init(struct table *, uint32_t log2);
 void table_free(struct table *);
 int table_put(struct table *, uint64_t key, uint64_t val);

@@ -144,6 +144,18 @@ void s2_free(struct machine *);
 void s2_drop_code(struct machine *, u32 frame);         /* forget translations made from this frame, on every vCPU */
 void s2_flush_all(struct machine *);                    /* every soft TLB; starts an epoch of accessed bits */
 
+/* --------------------------------------------------------------- snapshot */
+/* In memory. Taking one copies the bookkeeping and flushes the soft TLBs; a frame is copied when it is first written afterwards.
+ * Snapshots form a chain; restoring one discards the newer ones and keeps itself. */
+struct snapshot *snap_take(struct machine *);
+int snap_restore(struct machine *, struct snapshot *);
+int snap_drop(struct machine *, struct snapshot *);     /* any of the chain */
+u32 snap_pages(const struct snapshot *);                /* frames copied so far */
+void snap_copy(struct machine *, u32 frame);            /* before the frame's first change */
+bool snap_has(const struct machine *, u32 frame);       /* the newest snapshot has its copy, or there is none */
+bool snap_owns_slot(const struct machine *, u32 slot);
+u32 snap_seq(const struct machine *);
+
 /* ------------------------------------------------------------------- cost */
 #define BLOCK_BYTES_MAX 4352                            /* Unicorn cuts a block at a page border; an x86 instruction may straddle it */
 struct block {                                          /* what the block hook needs first: one cache line */
@@ -211,7 +223,9 @@ struct machine {
     struct region region[MAX_REGIONS]; u32 nregions;
     u64 mmio[MAX_MMIO]; u32 nmmio;                      /* guest physical page of each device window */
     /* built-in ram: store */
-    bool c_store; u8 *slots; u32 nslots, nslot_free, *slot_free;
+    bool c_store; u8 *slots; u32 nslots, slot_next, nslot_free, *slot_free;
+    u32 *slot_born;                                     /* snapshot sequence when the slot was taken */
+    struct snapshot *snap;                              /* newest; frames written since are copied first */
     u32 *dropped; u32 ndropped;                         /* slots of Python's store that are free again; room for npages */
     struct store_timing timing;
     struct s2_stats stats;
@@ -227,33 +241,44 @@ struct machine {
 struct pending { u32 kind; u32 vector, error; u64 addr, aux; bool has_error; };   /* an event that entry_<isa> must deliver before the next instruction */
 enum { PEND_NONE, PEND_PAGE_FAULT, PEND_EXCEPTION, PEND_IRQ, PEND_MEM_ERROR };
 
+/* What a snapshot keeps of a vCPU besides its registers: flat. */
+#define VCPU_STATE_FIELDS                                                                                              \
+    u64 insns, cycles;                  /* completed (see engine.c); CYC */                                            \
+    u64 idle_cycles, blocked_cycles;                                                                                   \
+    u64 count[32];                      /* exits and faults by kind, indexes in enum counter */                        \
+    struct pending pend;                                                                                               \
+    u32 irq_lines;                      /* level of each line, meaning per architecture */                             \
+    u32 done;                           /* of an open block */                                                         \
+    bool open;                          /* current_block() is charged in full, only its first `done` instructions ran */ \
+    bool debug_open;                    /* open because of an exact stop, which is no part of the path: no event and   \
+                                         * no interrupt before the block is done */                                    \
+    bool halted
+struct vcpu_state { VCPU_STATE_FIELDS; };
+
 struct vcpu {
     struct machine *m;
     uc_engine *uc;
     void *cpu, *env;                                    /* CPUState, CPU<Arch>State: private, verified by core_selftest */
     u32 id;
-    /* time: hot */
-    u64 insns, cycles, limit;                           /* limit in CYC; 0 = take the slow path at the next block */
-    u64 entered;                                        /* the block entered last: its address in host memory | which of its costs was charged */
+    /* hot */
+    u64 limit;                                          /* CYC; 0 = take the slow path at the next block */
     u64 epoch;                                          /* in the upper 32 bits, see block.tag */
+    u64 entered;                                        /* the block entered last: its address in host memory | which of its costs was charged */
+    union { struct vcpu_state state; struct { VCPU_STATE_FIELDS; }; };
     /* limits of this run() */
     u64 cycle_limit, insn_limit;
     /* stops */
     bool running;                                       /* inside emu_start */
-    bool stopping, halted, kicked;
+    bool stopping, kicked;
     bool near_limit;                                    /* stopped because `next` crosses the instruction limit */
     bool lost_code;                                     /* a block was entered whose bytes cannot be read: engine failure */
-    bool debug_open;                                    /* open because of an exact stop, which is no part of the path: no event
-                                                         * and no interrupt before the block is done */
     u32 nhooks;                                         /* code hooks ever added */
     bool resumed;                                       /* the next block entry is the remainder of current_block() */
     bool rescan;                                        /* new code brought new sensitive instructions: translate it again */
     bool exact;                                         /* running to an instruction inside `next` */
-    bool open;                                          /* current_block() is charged in full, but only its first `done` instructions have run */
-    u32 done;
     struct block next;                                  /* the block at which the hook stopped us (exact stop) */
     struct block held;                                  /* copy of current_block() while it is open: l1 entries move */
-    u64 idle_cycles, blocked_cycles;
+    u64 held_starts[(BLOCK_BYTES_MAX + 63) / 64];       /* its `starts` after a restore */
     /* what the callbacks saw */
     int fill_status;                                    /* of the last failed fill: enum below */
     struct walk fill_walk; u64 fill_va; enum access fill_access;
@@ -262,10 +287,7 @@ struct vcpu {
     bool trapped;                                       /* vcpu_trap_here() */
     struct table code_hooks;
     bool io_fault, io_stop;
-    struct pending pend;
-    u32 irq_lines;                                      /* level of each line, meaning per architecture: enum irq_<isa> */
     u64 fills;
-    u64 count[32];                                      /* exits and faults by kind, indexes in enum counter */
     struct { u64 vpage; u32 frame, serial; } itlb[ITLB];  /* code page -> frame, written by fetch fills */
     u64 open_gpa;                                       /* page behind the open-bus window, for messages */
     struct vm_exit exit;
@@ -284,6 +306,7 @@ struct arch {
     const char *name, *suffix;                          /* "x86_64"; libunicorn's symbol suffix */
     uc_arch uc_arch; u32 uc_mode;
     bool big_endian;
+    size_t state_size;                                  /* of v->arch: flat, no pointers */
     bool wake_masked;                                   /* a pending line ends a halt even when it is masked (arm64 WFI) */
     bool open_bus;                                      /* reads of nothing give all ones (x86); otherwise a memory error */
     /* after uc_open, before anything else */

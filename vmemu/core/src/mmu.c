@@ -182,8 +182,9 @@ bool mmu_fill(uc_engine *uc, u64 va, uc_mem_type type, uc_tlb_entry *e, void *us
             p->flags |= S2F_DIRTY;
         perms = UC_PROT_READ;
         /* a read of a clean page is filled read-only: the first write comes back here and marks it dirty */
-        if (acc == ACC_WRITE || ((w.prot & UC_PROT_WRITE) && (p->flags & S2F_DIRTY) && !f->fetchers)) {
+        if (acc == ACC_WRITE || ((w.prot & UC_PROT_WRITE) && (p->flags & S2F_DIRTY) && !f->fetchers && snap_has(m, p->frame))) {
             perms |= UC_PROT_WRITE;
+            snap_copy(m, p->frame);
             writing(v, p->frame);
         }
         if (f->fetchers >> v->id & 1)

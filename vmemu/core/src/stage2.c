@@ -54,16 +54,17 @@ int s2_add_region(struct machine *m, u64 gpa, u64 size)
     return 0;
 }
 
+/* Room for slots that only snapshots still own: each may hold a whole memory. Address space, not memory. */
+#define SNAP_SLOTS 8
+
 int s2_use_c_store(struct machine *m)
 {
-    m->nslots = m->npages + 1;                          /* a dirty eviction takes a new slot before it gives the old one back */
+    m->nslots = (m->npages + 1) * (SNAP_SLOTS + 1);     /* a dirty eviction takes a new slot before it gives the old one back */
     m->slots = reserve((size_t)m->nslots * PAGE_SIZE);
-    m->slot_free = malloc((size_t)m->nslots * sizeof *m->slot_free);
-    if (!m->slots || !m->slot_free)
+    m->slot_free = reserve((size_t)m->nslots * sizeof *m->slot_free);
+    m->slot_born = reserve((size_t)m->nslots * sizeof *m->slot_born);
+    if (!m->slots || !m->slot_free || !m->slot_born)
         return core_fail("no memory for %u swap slots", m->nslots);
-    for (u32 i = 0; i < m->nslots; i++)
-        m->slot_free[i] = m->nslots - 1 - i;
-    m->nslot_free = m->nslots;
     m->c_store = true;
     return 0;
 }
@@ -74,10 +75,13 @@ void s2_free(struct machine *m)
         munmap(m->ram, (size_t)m->nframes * PAGE_SIZE);
     if (m->slots)
         munmap(m->slots, (size_t)m->nslots * PAGE_SIZE);
+    if (m->slot_free)
+        munmap(m->slot_free, (size_t)m->nslots * sizeof *m->slot_free);
+    if (m->slot_born)
+        munmap(m->slot_born, (size_t)m->nslots * sizeof *m->slot_born);
     free(m->frames);
     free(m->free_list);
     free(m->s2);
-    free(m->slot_free);
 }
 
 i64 s2_index(const struct machine *m, u64 gpa)
@@ -141,8 +145,10 @@ static void slot_discard(struct machine *m, struct s2_page *p)
 {
     if (p->slot == NO_SLOT)
         return;
-    if (m->c_store)
-        m->slot_free[m->nslot_free++] = p->slot;
+    if (m->c_store) {
+        if (!snap_owns_slot(m, p->slot))
+            m->slot_free[m->nslot_free++] = p->slot;
+    }
     else
         m->dropped[m->ndropped++] = p->slot;            /* Python discards them at the next chance; sized npages */
     p->slot = NO_SLOT;
@@ -253,7 +259,12 @@ static void reclaim_to_slots(struct machine *m, struct vcpu *v)
     u32 out[MAX_BATCH], n = s2_reclaim(m, v, out, MAX_BATCH);
 
     for (u32 i = 0; i < n; i++) {
-        u32 slot = m->slot_free[--m->nslot_free];
+        u32 slot = m->nslot_free ? m->slot_free[--m->nslot_free] : m->slot_next++;
+        if (slot >= m->nslots) {                        /* many snapshots own many slots: the page stays where it is */
+            m->slot_next--;
+            return;
+        }
+        m->slot_born[slot] = snap_seq(m);
         memcpy(m->slots + ((size_t)slot << PAGE_SHIFT), frame_ptr(m, m->s2[out[i]].frame), PAGE_SIZE);
         swapped_out(m, v, out[i], slot);
     }
@@ -281,6 +292,7 @@ static u8 *install(struct machine *m, u32 page, u32 f)
 {
     struct s2_page *p = &m->s2[page];
 
+    snap_copy(m, f);
     m->frames[f] = (struct frame){ .page = page, .serial = ++m->serial };
     p->state = S2_RESIDENT;
     p->frame = f;
@@ -404,6 +416,7 @@ u8 *s2_ptr(struct machine *m, u64 gpa, bool write)
         return NULL;
     struct s2_page *p = &m->s2[i];
     if (write) {
+        snap_copy(m, p->frame);
         p->flags |= S2F_DIRTY;
         s2_drop_code(m, p->frame);
     }

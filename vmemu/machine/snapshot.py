@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Snapshots in memory: an instant of a machine, to go back to as often as one likes.
+
+What is hot and flat lies in the C unit (core/src/snapshot.c); this adds the devices, the clock, the choices and the console.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vmemu.core import CoreSnapshot
+
+if TYPE_CHECKING:
+    from vmemu.machine.machine import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An instant of one machine. Restoring an older snapshot ends the newer ones."""
+
+    core: CoreSnapshot
+    insns: int
+    time: int
+    board: dict[str, Any]
+    memory: dict[str, Any]
+    choices: dict[str, Any]
+    queue: list[tuple[int, Any, str]]
+    console: tuple[int, bytes, tuple[int, ...]]
+    power: tuple[bool, int | None]
+
+
+def take(machine: Machine) -> Snapshot:
+    """Remember this instant. Not from inside a device's callback."""
+    return Snapshot(
+        core=machine.core.take_snapshot(),
+        insns=machine.vcpus[0].insns,
+        time=machine.time_units,
+        board=machine.board.save(),
+        memory=machine.memory.save(),
+        choices=machine.choices.save(),
+        queue=machine.queue.pending(),
+        console=machine.console.save(),
+        power=machine.power,
+    )
+
+
+def restore(machine: Machine, snapshot: Snapshot) -> None:
+    """Back to that instant; the snapshot stays usable. Raises EngineError when it is of another machine, or gone."""
+    machine.core.restore_snapshot(snapshot.core)
+    machine.time_units = snapshot.time
+    machine.memory.load(snapshot.memory)
+    machine.choices.load(snapshot.choices)
+    machine.queue.replace(snapshot.queue)
+    machine.console.load(snapshot.console)
+    machine.power = snapshot.power
+    machine.board.load(snapshot.board)
+
+
+def drop(machine: Machine, snapshot: Snapshot) -> None:
+    """Forget a snapshot; others stay."""
+    machine.core.drop_snapshot(snapshot.core)
