@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Private to the ppc64 port: per-CPU area, special registers, hypercalls (LoPAR 2.9, "Hypervisor call functions"). */
+#ifndef VMEMU_PPC64_H
+#define VMEMU_PPC64_H
+
+#include "kernel.h"
+#include "asm.h"
+
+struct paca {
+    u64 cpu, kstack, toc, handler;
+    u64 save[4];                        /* of the vectors: r10, r11, CTR, CR */
+    u64 deadline;                       /* of the timer, in time base ticks; TIMER_OFF: none */
+};
+extern struct paca pacas[NCPU];
+
+static inline struct paca *paca(void)
+{
+    struct paca *p;
+    __asm__ volatile("mr %0, 13" : "=r"(p));
+    return p;
+}
+
+enum { SPR_DEC = 22, SPR_PID = 48 };
+#define mfspr(n) ({ u64 v_; __asm__ volatile("mfspr %0, %1" : "=r"(v_) : "i"(n)); v_; })
+#define mtspr(n, v) __asm__ volatile("mtspr %0, %1" ::"i"(n), "r"((u64)(v)) : "memory")
+
+static inline u64 timebase(void)
+{
+    u64 t;
+    __asm__ volatile("mftb %0" : "=r"(t));
+    return t;
+}
+
+enum {
+    H_PUT_TERM_CHAR = 0x58, H_GET_TERM_CHAR = 0x54, H_EOI = 0x64, H_CPPR = 0x68, H_XIRR = 0x74, H_REGISTER_VPA = 0xdc, H_CEDE = 0xe0,
+    H_SET_MODE = 0x31c, H_REGISTER_PROC_TBL = 0x37c, H_VMEMU_EXIT = 0xf0ff
+};
+
+/* r3 in and out, r4..r7 in; out[0..2] = r4..r6 when out is not NULL. */
+s64 hcall(u64 token, u64 a, u64 b, u64 c, u64 d, u64 *out);
+
+/* vm.c */
+void mmu_boot(void);
+
+#endif
