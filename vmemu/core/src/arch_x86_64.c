@@ -247,20 +247,7 @@ static int reg_set(struct vcpu *v, u32 i, u64 value)
     return 0;
 }
 
-/* Asked when emu_start ended without a cause that a hook saw: HLT, or INT1, which Unicorn takes for its own debugger. */
-static bool is_halted(struct vcpu *v)
-{
-    u8 op;
-
-    if (*(u32 *)((u8 *)v->cpu + CPU_HALTED))
-        return true;
-    if (x86_code_bytes(v, x86_linear_pc(v), &op, 1) == 1 && op == 0xf1) {
-        ENV(v, u64, X_EIP)++;
-        v->pend = (struct pending){ .kind = PEND_EXCEPTION, .vector = V_DB };
-    }
-    return false;
-}
-
+static bool is_halted(struct vcpu *v) { return *(u32 *)((u8 *)v->cpu + CPU_HALTED) != 0; }
 static void clear_halt(struct vcpu *v) { *(u32 *)((u8 *)v->cpu + CPU_HALTED) = 0; }
 static u32 code_mode(struct vcpu *v) { return HFLAGS(v) & (HF_CS64 | HF_CS32); }
 

@@ -245,6 +245,8 @@ enum s2_result deliver_x86_64(struct vcpu *v)
 
     if (p->aux & AUX_UNMODELLED)
         return no_idt(v, &e, "because 32-bit paging is not modelled");
+    if (p->aux & AUX_SHUTDOWN)
+        return no_idt(v, &e, "while machine checks are off or one is being handled");
     if (!long_mode(v))
         return no_idt(v, &e, "outside long mode, where no handler can be entered");
     for (;;) {

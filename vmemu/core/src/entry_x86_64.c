@@ -23,8 +23,16 @@ void page_fault_x86_64(struct vcpu *v, const struct walk *w, u64 va, enum access
 
 void mem_error_x86_64(struct vcpu *v, u64 gva, u64 gpa, enum access acc)
 {
-    (void)gva, (void)acc;
-    v->pend = (struct pending){ .kind = PEND_MEM_ERROR, .vector = V_MC, .addr = gpa };
+    struct x86 *x = v->arch;
+    bool lost = (x->mc[MCG_STATUS] & MCG_MCIP) || !(CR(v, 4) & CR4_MCE);
+
+    (void)gva;
+    /* recoverable error of this access: VAL UC EN MISCV ADDRV S AR, and which kind (SDM 3, 15.9.3.2) */
+    x->mc[MC0_STATUS] = 0xbd80000000000000ull | (acc == ACC_FETCH ? 0x150 : 0x134);
+    x->mc[MC0_ADDR] = gpa;
+    x->mc[MC0_MISC] = 2u << 6 | PAGE_SHIFT;             /* a physical address, good to the page */
+    x->mc[MCG_STATUS] = MCG_RIPV | MCG_EIPV | MCG_MCIP;
+    v->pend = (struct pending){ .kind = PEND_MEM_ERROR, .vector = V_MC, .addr = gpa, .aux = lost ? AUX_SHUTDOWN : 0 };
 }
 
 /* Exceptions with an error code (SDM table 6-1). */
@@ -55,12 +63,17 @@ static bool hypercall(struct vcpu *v, struct vm_exit *ex)
 bool trap_x86_64(struct vcpu *v, struct vm_exit *ex)
 {
     struct pending p = { .kind = PEND_EXCEPTION };
+    u8 op;
 
     ENV(v, int, X_OLD_EXCEPTION) = -1;                  /* or the next exception arrives as a double fault (engine.md 3) */
     if (v->invalid) {
         if (hypercall(v, ex))
             return true;
         p.vector = V_UD;
+        if (x86_code_bytes(v, x86_linear_pc(v), &op, 1) == 1 && op == 0xf1) {
+            p.vector = V_DB;                            /* INT1 is undefined for Unicorn; a trap, so behind it */
+            ENV(v, u64, X_EIP)++;
+        }
     } else {
         p.vector = (u32)v->intno & 0xff;
         if (ENV(v, int, X_EXC_IS_INT)) {

@@ -78,6 +78,10 @@ static u8 *cpu_msr(struct vcpu *v, u32 msr)
     case 0xc0000101: return (u8 *)&SEG(v, SEG_GS)->base;
     case 0xc0000102: return &ENV(v, u8, X_KERNELGSBASE);
     case 0xc0000103: return &ENV(v, u8, X_TSC_AUX);
+    case 0x17a: return (u8 *)&((struct x86 *)v->arch)->mc[MCG_STATUS];
+    case 0x401: return (u8 *)&((struct x86 *)v->arch)->mc[MC0_STATUS];
+    case 0x402: return (u8 *)&((struct x86 *)v->arch)->mc[MC0_ADDR];
+    case 0x403: return (u8 *)&((struct x86 *)v->arch)->mc[MC0_MISC];
     default: return NULL;
     }
 }
@@ -93,6 +97,8 @@ static bool msr_valid(u32 msr, u64 val)
             if ((val >> i & 0xff) > 7 || (val >> i & 0xff) == 2 || (val >> i & 0xff) == 3)
                 return false;
         return true;
+    case 0x17a:
+        return val == 0;
     case 0xc0000084: case 0xc0000103:
         return val >> 32 == 0;
     default:

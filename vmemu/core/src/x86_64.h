@@ -48,6 +48,7 @@ enum { HF2_GIF = 1, HF2_NMI = 1 << 2 };                 /* NMI: one is being ser
 #define CR0_WP (1u << 16)
 #define CR0_PG (1u << 31)
 #define CR4_PAE (1u << 5)
+#define CR4_MCE (1u << 6)
 #define CR4_OSFXSR (1u << 9)
 #define CR4_SMEP (1u << 20)
 #define EFER_SCE 1u
@@ -87,9 +88,16 @@ enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
 /* pend.aux: set for INT n, INT3, INTO; the length of the instruction stands above, so that a fault in delivery restarts it */
 #define AUX_SOFT 1u
 #define AUX_UNMODELLED 2u                               /* paging without long mode: cannot go on */
+#define AUX_SHUTDOWN 4u                                 /* machine check that the guest cannot take */
 #define AUX_LEN_SHIFT 8
 
+enum { MCG_STATUS, MC0_STATUS, MC0_ADDR, MC0_MISC };    /* order of registers.py */
+#define MCG_RIPV 1u
+#define MCG_EIPV 2u
+#define MCG_MCIP 4u
+
 struct x86 {                                            /* v->arch */
+    u64 mc[4];
     char why[160];                                      /* text of the last EXIT_FATAL */
 };
 

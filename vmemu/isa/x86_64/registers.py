@@ -95,7 +95,9 @@ def _control() -> list[Register]:
 
 def _model_specific() -> list[Register]:
     names = ("star", "lstar", "cstar", "fmask", "kernel_gs_base", "sysenter_cs", "sysenter_esp", "sysenter_eip")
-    return [Register(n, 64, group="msr") for n in (*names, "tsc_aux", "tsc_offset", "pat", "xcr0")]
+    checks = ("mcg_status", "mc0_status", "mc0_addr", "mc0_misc")
+    widths = {"sysenter_cs": 32}
+    return [Register(n, widths.get(n, 64), group="msr") for n in (*names, "tsc_aux", "tsc_offset", "pat", "xcr0", *checks)]
 
 
 def _float() -> list[Register]:

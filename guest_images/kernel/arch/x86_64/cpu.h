@@ -97,6 +97,7 @@ static inline void write_cr3(u64 v) { __asm__ volatile("movq %0, %%cr3" ::"r"(v)
 
 /* arch.c, timer.c, trap.c, vm.c */
 void vm_boot_done(void);
+u64 vm_reverse(u64 pa);         /* a user address of the current address space that maps this page, or ~0 */
 void trap_setup(void);
 void lapic_setup(void);
 void lapic_eoi(void);

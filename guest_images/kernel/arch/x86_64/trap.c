@@ -8,6 +8,7 @@
 #define MSR_FMASK 0xc0000084
 #define MSR_GS_BASE 0xc0000101
 #define MSR_KERNEL_GS_BASE 0xc0000102
+#define MSR_MCG_STATUS 0x17a
 #define MSR_MC0_STATUS 0x401
 #define MSR_MC0_ADDR 0x402
 #define MSR_MC0_MISC 0x403
@@ -103,10 +104,11 @@ static void page_fault(struct trapframe *tf)
 static void machine_check(struct trapframe *tf)
 {
     u64 status = rdmsr(MSR_MC0_STATUS), addr = ~0ull;
-    /* ADDRV and MISCV, and MISC says that the address is linear (SDM 3, 15.3.2) */
-    if ((status >> 58 & 3) == 3 && (rdmsr(MSR_MC0_MISC) >> 6 & 7) == 1)
-        addr = rdmsr(MSR_MC0_ADDR);
+    /* ADDRV and MISCV, and MISC says that the address is physical (SDM 3, 15.3.2) */
+    if ((status >> 58 & 3) == 3 && (rdmsr(MSR_MC0_MISC) >> 6 & 7) == 2 && tf_from_user(tf))
+        addr = vm_reverse(rdmsr(MSR_MC0_ADDR));
     wrmsr(MSR_MC0_STATUS, 0);
+    wrmsr(MSR_MCG_STATUS, 0);           /* the next one may come */
     trap_memory_error(tf, addr);
 }
 

@@ -87,6 +87,29 @@ u64 arch_lookup(u64 root, u64 va, int *prot)
     return *e & PTE_ADDR;
 }
 
+/* The lowest address below table t (of level; va: its first) that maps the page at pa. */
+static u64 find(const u64 *t, int level, u64 va, u64 pa)
+{
+    int end = level == 4 ? KERNEL_ENTRY : 512;
+    for (int i = 0; i < end; i++) {
+        u64 at = va | (u64)i << (3 + 9 * level), found = at;
+        if (!(t[i] & PTE_P) || (level == 1 && (t[i] & PTE_ADDR) != pa))
+            continue;
+        if (level > 1)
+            found = find(table(t[i]), level - 1, at, pa);
+        if (found != ~0ull)
+            return found;
+    }
+    return ~0ull;
+}
+
+u64 vm_reverse(u64 pa)
+{
+    u64 cr3;
+    __asm__ volatile("movq %%cr3, %0" : "=r"(cr3));
+    return find(table(cr3), 4, 0, PAGE_DOWN(pa));
+}
+
 void arch_tlb_flush_page(u64 va) { __asm__ volatile("invlpg (%0)" ::"r"(va) : "memory"); }
 
 void arch_tlb_flush_all(void)
