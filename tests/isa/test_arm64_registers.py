@@ -72,4 +72,4 @@ def test_modes_that_do_not_exist_are_refused(vcpu: CoreVcpu) -> None:
         with pytest.raises(EngineError):
             vcpu.set("pstate", pstate)
     vcpu.set("spsr_el1", 0x10)  # a return to AArch32 must be an illegal return
-    assert vcpu.get("spsr_el1") == 0x1F
+    assert vcpu.get("spsr_el1") == 0x16

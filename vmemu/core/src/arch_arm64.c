@@ -33,11 +33,11 @@ void arm64_set_pstate(struct vcpu *v, u32 pstate)
 
 /*
  * A core without AArch32 takes an Illegal Execution State on a return to it (D1.11.4). Unicorn's would go to AArch32 EL0; mode
- * System is one that it refuses from EL1, so that is what such an SPSR_EL1 is turned into.
+ * Monitor is one that it always refuses, so that is what such an SPSR_EL1 is turned into.
  */
 u64 arm64_clean_spsr(u64 spsr)
 {
-    return spsr & PS_NRW ? spsr | 0xf : spsr;
+    return spsr & PS_NRW ? (spsr & ~0xfull) | 6 : spsr;
 }
 
 /* ---------------------------------------------------------- set-up, reset */
@@ -51,7 +51,10 @@ static int arm64_setup(struct vcpu *v)
     return arm64_sysregs(v);
 }
 
-/* What the architecture defines, zero where it says UNKNOWN. SCTLR_EL1 as KVM resets it: MMU off, little-endian, nTWI, nTWE. */
+/*
+ * What the architecture defines, zero where it says UNKNOWN. SCTLR_EL1 as KVM resets it: MMU off, little-endian, nTWI, nTWE.
+ * Unicorn's core has an EL3 that nobody enters; without SCR_EL3.RW it takes EL1 for AArch32 in places (fault encodings, debug).
+ */
 static int arm64_reset(struct vcpu *v)
 {
     static const u16 zero[] = {
@@ -71,6 +74,7 @@ static int arm64_reset(struct vcpu *v)
     UC.reg_write(v->uc, UC_ARM64_REG_FPSR, &word);
     ENV(v, u64, E_EXCL_ADDR) = ~0ull;                   /* no reservation */
     ENV(v, u64, E_SCTLR_EL1) = 0x00c50078;
+    ENV(v, u64, E_SCR_EL3) |= SCR_RW;
     ENV(v, u64, E_CNTFRQ) = CNTFRQ_HZ;
     ENV(v, u64, E_PC) = 0;
     arm64_set_pstate(v, PS_DAIF | EL1H);

@@ -2,7 +2,7 @@
 /*
  * arm64.h - private to the arm64 files: where Unicorn 2.1.4 keeps the state, and the formats of the Arm ARM (DDI 0487) in use.
  *
- * The model is Unicorn's default, a Cortex-A72 (Armv8.0-A) without EL2 and EL3. vmemu presents it without AArch32 and without PMU.
+ * The model is Unicorn's default, a Cortex-A72 (Armv8.0-A). vmemu presents it without EL2, EL3, AArch32 and PMU.
  */
 #ifndef VMEMU_ARM64_H
 #define VMEMU_ARM64_H
@@ -14,7 +14,7 @@ enum {
     CPU_HALTED = 33176, CPU_CP_REGS = 54544,
     E_X0 = 64, E_SP = 64 + 31 * 8, E_PC = 320, E_PSTATE = 328, E_AARCH64 = 332, E_SPSR_EL1 = 360,
     E_DAIF = 560, E_ELR_EL1 = 576, E_SP_EL0 = 600, E_SP_EL1 = 608,
-    E_CSSELR_EL1 = 648, E_SCTLR_EL1 = 680, E_CPACR_EL1 = 704, E_TTBR0_EL1 = 776, E_TTBR1_EL1 = 808, E_TCR_EL1 = 856,
+    E_CSSELR_EL1 = 648, E_SCTLR_EL1 = 680, E_CPACR_EL1 = 704, E_TTBR0_EL1 = 776, E_TTBR1_EL1 = 808, E_TCR_EL1 = 856, E_SCR_EL3 = 960,
     E_ESR_EL1 = 992, E_FAR_EL1 = 1056, E_PAR_EL1 = 1104, E_MAIR_EL1 = 1192, E_VBAR_EL1 = 1224, E_CONTEXTIDR_EL1 = 1272,
     E_TPIDR_EL0 = 1296, E_TPIDR_EL1 = 1304, E_TPIDRRO_EL0 = 1352, E_CNTFRQ = 1360, E_CNTKCTL = 1368,
     E_MDSCR_EL1 = 2024,
@@ -45,6 +45,8 @@ static inline u32 arm64_el(const struct vcpu *v) { return ENV(v, u32, E_PSTATE) 
 #define SCTLR_WXN (1ull << 19)
 #define SCTLR_EE (1ull << 25)
 
+#define SCR_RW (1ull << 10)
+
 /* ESR_EL1 (D13.2.37) */
 enum { EC_UNKNOWN = 0, EC_SVC = 0x15, EC_IABT_LOW = 0x20, EC_IABT = 0x21, EC_DABT_LOW = 0x24, EC_DABT = 0x25, EC_SERROR = 0x2f };
 #define ESR_EC_SHIFT 26
@@ -52,7 +54,8 @@ enum { EC_UNKNOWN = 0, EC_SVC = 0x15, EC_IABT_LOW = 0x20, EC_IABT = 0x21, EC_DAB
 #define ESR_WNR (1u << 6)
 
 /* Fault status codes; the level goes into the low two bits (table "DFSC" of D13.2.37). */
-enum { FSC_ADDRESS = 0x00, FSC_TRANSLATION = 0x04, FSC_ACCESS_FLAG = 0x08, FSC_PERMISSION = 0x0c, FSC_EXTERNAL = 0x10, FSC_EXTERNAL_WALK = 0x14 };
+enum { FSC_ADDRESS = 0x00, FSC_TRANSLATION = 0x04, FSC_ACCESS_FLAG = 0x08, FSC_PERMISSION = 0x0c, FSC_EXTERNAL = 0x10, FSC_EXTERNAL_WALK = 0x14,
+       FSC_ALIGNMENT = 0x21 };
 
 /* v->irq_lines */
 enum irq_arm64 { ARM64_IRQ, ARM64_FIQ, ARM64_SERROR };

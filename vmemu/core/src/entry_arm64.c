@@ -75,8 +75,9 @@ bool arm64_trap(struct vcpu *v, struct vm_exit *ex)
         pend_sync(v, PEND_EXCEPTION, syndrome, false, 0);
         return false;
     case EXCP_PREFETCH_ABORT:
-    case EXCP_DATA_ABORT:                               /* alignment: found by the core itself */
-        pend_sync(v, PEND_EXCEPTION, syndrome, true, ENV(v, u64, E_VADDRESS));
+    case EXCP_DATA_ABORT:                               /* alignment, the one abort that is the core's own; its status code comes
+                                                           in the short-descriptor encoding */
+        pend_sync(v, PEND_EXCEPTION, (syndrome & ~0x3fu) | FSC_ALIGNMENT, true, ENV(v, u64, E_VADDRESS));
         return false;
     case EXCP_HVC:
         return hypercall(v, ex, HCALL_HVC);
