@@ -268,7 +268,7 @@ void vcpu_kick(struct vcpu *v)
 
 bool hook_code_at(struct vcpu *v, u64 va, u32 kind, void *callback)
 {
-    u64 key = va << 4 | kind, old;
+    u64 key = va ^ (u64)kind << 56, old;                /* unique: code lies at va[63:56] of all zeros, all ones, or ppc64's 0xc0 */
     uc_hook h;
 
     if (table_get(&v->code_hooks, key, &old))

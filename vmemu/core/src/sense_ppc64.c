@@ -164,9 +164,11 @@ static void on_sensitive(uc_engine *uc, u64 pc, u32 size, void *user)
     }
 }
 
+#define HOOK_KIND 1                                     /* for hook_code_at(); not 0, so that address 0 has a key */
+
 void ppc64_sense(struct vcpu *v, u64 va, const u8 *page)
 {
     for (u32 i = 0; i < PAGE_SIZE; i += 4)
         if (unlikely(classify(load32(page + i, false)) || classify(load32(page + i, true))))
-            hook_code_at(v, va + i, 0, (void *)on_sensitive);
+            hook_code_at(v, va + i, HOOK_KIND, (void *)on_sensitive);
 }
