@@ -24,11 +24,11 @@ $(VENV)/.run: pyproject.toml setup.py
 	@command -v gcc >/dev/null || { echo "gcc is missing: apt-get install gcc"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -e .
-	@touch $@ $(VENV)/.core
+	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
-	@touch $@ $(VENV)/.core
+	@touch $@
 
 $(VENV)/.core: $(CORE_SOURCES) | $(VENV)/.run
 	$(BIN)/python -W ignore cffi_build.py
