@@ -174,10 +174,10 @@ def _check_pins(machine: Machine, what: Plan, pins: list[tuple[int, int]], optio
     """Pin before anything is loaded, so that pinned pages never see the store."""
     wanted = [*what.kernel.pinned, *(s for s in (what.firmware.span(),) if s)] if what.firmware else []
     ranges = [*wanted, *pins]
+    for lo, hi in ranges:  # before any is listed page by page: a range may be as long as the address space
+        if not machine.is_ram(lo, hi - lo):
+            raise ConfigError(f"pinned range {lo:#x}-{hi:#x} is not in the machine's {options.memory} of memory")
     pages = {page for lo, hi in ranges for page in range(lo & ~(PAGE_SIZE - 1), hi, PAGE_SIZE)}
-    outside = sorted(page for page in pages if machine.core.index(page) < 0)
-    if outside:
-        raise ConfigError(f"pinned page {outside[0]:#x} is not in the machine's {options.memory} of memory")
     frames = int(machine.core.ptr.nframes)
     if len(pages) + MIN_UNPINNED > frames:
         need = (len(pages) + MIN_UNPINNED) * PAGE_SIZE
