@@ -14,7 +14,7 @@ def test_order_is_deadline_then_insertion() -> None:
     queue, seen = EventQueue(), []
     for name, deadline in (("b", 20), ("a1", 10), ("a2", 10), ("c", 30)):
         queue.at(deadline, lambda now, n=name: seen.append((n, now)), name)
-    assert queue.pending() == [(10, "a1"), (10, "a2"), (20, "b"), (30, "c")]
+    assert [(d, n) for d, _, n in queue.pending()] == [(10, "a1"), (10, "a2"), (20, "b"), (30, "c")]
     assert queue.next_deadline() == 10
     assert queue.run_due(25) == 3
     assert seen == [("a1", 25), ("a2", 25), ("b", 25)]
@@ -32,6 +32,19 @@ def test_cancel() -> None:
     assert seen == [5]
     assert not queue.cancel(second) and not second.pending
     assert queue.next_deadline() is None
+
+
+def test_replace_puts_back_what_pending_gave() -> None:
+    queue, seen = EventQueue(), []
+    for deadline in (3, 1, 1):
+        queue.at(deadline, seen.append)
+    kept = queue.pending()
+    queue.run_due(2)
+    stray = queue.at(1, lambda now: seen.append(-1))
+    queue.replace(kept)
+    assert not stray.pending and len(queue) == 3
+    assert queue.run_due(9) == 3
+    assert seen == [2, 2, 9, 9, 9]
 
 
 def test_events_added_by_events_run_in_order() -> None:

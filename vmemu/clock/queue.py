@@ -81,12 +81,8 @@ class EventQueue:
             callback(now)
         return ran
 
-    def pending(self) -> list[tuple[int, str]]:
-        """(deadline, name) of what is to come, in order: for people and for the stall report."""
-        return [(e.deadline, e.name) for e in sorted(self._heap) if e.callback is not None]
-
     def pending(self) -> list[tuple[int, Callback, str]]:
-        """What is still to run, in order: for a snapshot."""
+        """(deadline, callback, name) of what is still to run, in order: for snapshots and for people."""
         return [(e.deadline, e.callback, e.name) for e in sorted(self._heap) if e.callback is not None]
 
     def replace(self, events: list[tuple[int, Callback, str]]) -> None:
