@@ -86,7 +86,8 @@ def test_syscall_enters_and_sysret_leaves() -> None:
     pc = Pc64(b"\x0f\x05\xf4", cpl=3)
     pc.put(HANDLERS, b"\x48\xff\xc3\x48\x0f\x07")  # inc rbx; sysretq
     v = pc.vcpu
-    for name, value in (("star", UDATA - 8 << 48 | KCODE << 32), ("lstar", HANDLERS), ("fmask", IF), ("rflags", IF | 2)):
+    v.set("star", UDATA - 8 << 48 | KCODE << 32)
+    for name, value in (("lstar", HANDLERS), ("fmask", IF), ("rflags", IF | 2)):
         v.set(name, value)
     # back in user mode the HLT faults: #GP from RIP 2
     assert pc.vector(pc.run()) == 13
@@ -227,4 +228,4 @@ def test_registers_of_the_host_are_asked_once() -> None:
     pc = Pc64(code, io=io)
     assert pc.vector(pc.run()) == 13  # the last RDMSR is refused
     assert calls == [(4, 0x1234), (5, 0x1234), (6, 0x1234 << 32 | 2), (3, 0x80), (2, 4), (4, 1 << 32), (4, 0x777)]
-    assert pc.vcpu.insns == len("mov rdmsr wrmsr cpuid out in cr8 mov".split()) + 1 - 0
+    assert pc.vcpu.insns == len(["mov", "rdmsr", "wrmsr", "cpuid", "out", "in", "cr8", "mov"]) + 1 - 0

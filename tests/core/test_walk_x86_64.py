@@ -26,8 +26,10 @@ vcpu.set("rip", 1 << 60)  # no instruction there: accesses are never taken for i
 #: Pages that hold the four levels of tables.
 LEVELS = ((1,), (2, 3), (4, 5, 6), (7, 8, 9))
 anything = st.integers(0, (1 << 64) - 1)
-flags = st.sampled_from((7, 7, 7, 0x27, 0x67, 3, 1, 5, 0x61)).flatmap(
-    lambda usual: st.sampled_from((0, 0, 0, 0, 1 << 63, 1 << 51, 1 << 40, 0x200, 1 << 52)).map(lambda extra: usual | extra)
+flags = st.builds(
+    lambda usual, extra: usual | extra,
+    st.sampled_from((7, 7, 7, 0x27, 0x67, 3, 1, 5, 0x61)),
+    st.sampled_from((0, 0, 0, 0, 1 << 63, 1 << 51, 1 << 40, 0x200, 1 << 52)),
 )
 
 
@@ -57,11 +59,13 @@ def address(draw: st.DrawFn) -> int:
 
 @settings(max_examples=1500)
 @given(
-    tables, address(), st.sampled_from((READ, WRITE, FETCH)), st.booleans(), st.booleans(), st.booleans(), st.booleans(),
+    tables, address(), st.sampled_from((READ, WRITE, FETCH)),
+    st.booleans(), st.booleans(), st.booleans(), st.booleans(),
     st.sampled_from((0x1000, 0x1018, 0x1FFF, LIMIT, 1 << 39)), st.integers(0, 20),
 )  # fmt: skip
 def test_c_walker_is_the_reference(
-    entries: tuple[list[int], ...], va: int, access: int, user: bool, wp: bool, nxe: bool, smep: bool, cr3: int, mode: int,
+    entries: tuple[list[int], ...], va: int, access: int,
+    user: bool, wp: bool, nxe: bool, smep: bool, cr3: int, mode: int,
 ) -> None:  # fmt: skip
     memory = dict.fromkeys(range(0, LIMIT, 8), 0)
     for pages, values in zip(LEVELS, entries, strict=True):

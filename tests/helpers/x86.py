@@ -22,10 +22,12 @@ DESCRIPTORS = (0, 0x00AF9B000000FFFF, 0x00CF93000000FFFF, 0x00CFF3000000FFFF, 0x
 Io = Callable[[CoreVcpu, int, int, int, Any], tuple[int, Any]]
 
 
-def gate(address: int, *, selector: int = KCODE, kind: int = 0xE, dpl: int = 0, ist: int = 0, present: int = 1) -> bytes:
+def gate(
+    address: int, *, selector: int = KCODE, kind: int = 0xE, dpl: int = 0, ist: int = 0, present: int = 1
+) -> bytes:
     """A 64-bit interrupt (0xE) or trap (0xF) gate (SDM 3, figure 6-8)."""
-    low = address & 0xFFFF | selector << 16 | ist << 32 | kind << 40 | dpl << 45 | present << 47 | (address >> 16 & 0xFFFF) << 48
-    return struct.pack("<QQ", low, address >> 32)
+    low = address & 0xFFFF | selector << 16 | (address >> 16 & 0xFFFF) << 48
+    return struct.pack("<QQ", low | ist << 32 | kind << 40 | dpl << 45 | present << 47, address >> 32)
 
 
 class Pc64:

@@ -32,8 +32,11 @@ def test_all_registers_restore_in_order() -> None:
     for i, register in enumerate(ISA.registers):
         if register.name not in PARTIAL and register.group != "segment":
             vcpu.set(register.name, 0x1111_2222_3333_4444 * (i + 3) % (1 << register.bits))
-    for name, value in (("efer", 0xD01), ("cr4", 0x620), ("cr0", 0x80010033), ("cs_flags", 0xAFFB00), ("ss_flags", 0xCFF300),
-                        ("rflags", 0xA97), ("fpcw", 0x27F), ("fpsw", 0x3800), ("mxcsr", 0x1FA0)):  # fmt: skip
+    special = {
+        "efer": 0xD01, "cr4": 0x620, "cr0": 0x80010033, "cs_flags": 0xAFFB00, "ss_flags": 0xCFF300,
+        "rflags": 0xA97, "fpcw": 0x27F, "fpsw": 0x3800, "mxcsr": 0x1FA0,
+    }  # fmt: skip
+    for name, value in special.items():
         vcpu.set(name, value)
     vcpu.set("hflags", vcpu.get("hflags") | 3)
     saved = vcpu.registers()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Local APIC: priorities, timer, interrupts to itself; xAPIC registers, and the same as x2APIC MSRs (SDM 3, chapter 10).
+"""Local APIC: priorities, timer, interrupts to itself; xAPIC registers, also as x2APIC MSRs (SDM 3, chapter 10).
 
 Time is virtual nanoseconds; the timer counts a 1 GHz crystal, as the pc board's CPUID leaf 0x15 says. Messages to other
 CPUs leave through `send`.
@@ -16,6 +16,7 @@ ISR, TMR, IRR, ESR, ICR, ICR_HIGH = 0x100, 0x180, 0x200, 0x280, 0x300, 0x310
 LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR = range(0x320, 0x380, 0x10)
 INITIAL, CURRENT, DIVIDE, SELF_IPI = 0x380, 0x390, 0x3E0, 0x3F0
 LVTS = (LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR)
+_WRITABLE = (TPR, EOI, SVR, ESR, INITIAL, DIVIDE, SELF_IPI, *LVTS)  # as MSRs; ICR apart
 
 ENABLE = 0x100  # SVR
 MASKED = 1 << 16  # LVT
@@ -214,9 +215,7 @@ class Lapic:
             return False
         if offset == ICR:
             self._command(value & 0xFFFFFFFF, value >> 32)
-        elif value >> 32 or offset not in (TPR, EOI, SVR, ESR, INITIAL, DIVIDE, SELF_IPI, *LVTS):
-            return False
-        elif offset in (EOI, ESR) and value:
+        elif value >> 32 or offset not in _WRITABLE or offset in (EOI, ESR) and value:
             return False
         elif offset == SELF_IPI:
             self.request(value & 0xFF)

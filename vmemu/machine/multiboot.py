@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Multiboot 1: start of images that carry its header (Multiboot Specification 0.6.96, sections 3.1 to 3.3).
 
-The loader has put the ELF segments in place; here the information structure is built and the boot CPU's registers are set.
+The loader has put the ELF segments in place; here the information structure is built and the boot CPU's registers set.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_COMMAND_LINE = 2048
 def has_header(raw: bytes) -> bool:
     """Is there a header whose checksum is right?"""
     at = -1
-    while 0 <= (at := raw.find(struct.pack("<I", HEADER_MAGIC), at + 1, SEARCH)):
+    while (at := raw.find(struct.pack("<I", HEADER_MAGIC), at + 1, SEARCH)) >= 0:
         if at % 4 == 0 and at + 12 <= len(raw):
             magic, flags, check = struct.unpack_from("<III", raw, at)
             if (magic + flags + check) & 0xFFFFFFFF == 0:
@@ -52,13 +52,11 @@ def information(regions: list[tuple[int, int]], command_line: str, at: int = INF
 
 def start(machine: Machine, vcpu: CoreVcpu, image: ElfImage, command_line: str) -> None:
     """Write the structure and set EAX, EBX and EIP; the reset state is otherwise what the specification asks for."""
-    blob = information(machine.board.memory_regions(machine.memory_size), f"{image.name} {command_line}".strip())
+    regions, words = machine.board.memory_regions(machine.memory_size), f"{image.name} {command_line}".strip()
     lo, hi = image.span()
-    place = INFO if not lo < INFO + len(blob) or not INFO < hi else hi + 15 & ~15
-    if place != INFO:
-        blob = information(
-            machine.board.memory_regions(machine.memory_size), f"{image.name} {command_line}".strip(), place
-        )
+    overlaps = lo < INFO + len(information(regions, words)) and hi > INFO
+    place = hi + 15 & ~15 if overlaps else INFO
+    blob = information(regions, words, place)
     if not machine.is_ram(place, len(blob)):
         raise ConfigError(f"{image.name}: no memory for the multiboot information: use more -m")
     machine.write_guest(place, blob)

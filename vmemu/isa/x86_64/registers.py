@@ -21,8 +21,8 @@ RFLAGS = Format(
 CR0 = Format(
     "CR0",
     (
-        bit("PE", 0), bit("MP", 1), bit("EM", 2), bit("TS", 3), bit("ET", 4), bit("NE", 5), bit("WP", 16), bit("AM", 18),
-        bit("NW", 29), bit("CD", 30), bit("PG", 31),
+        bit("PE", 0), bit("MP", 1), bit("EM", 2), bit("TS", 3), bit("ET", 4), bit("NE", 5), bit("WP", 16),
+        bit("AM", 18), bit("NW", 29), bit("CD", 30), bit("PG", 31),
     ),
     "SDM 2.5",
 )  # fmt: skip
@@ -52,8 +52,8 @@ PTE = Format(
 SEGMENT_FLAGS = Format(
     "segment",
     (
-        Field("TYPE", 11, 8), bit("S", 12), Field("DPL", 14, 13), bit("P", 15), bit("AVL", 20), bit("L", 21), bit("B", 22),
-        bit("G", 23),
+        Field("TYPE", 11, 8), bit("S", 12), Field("DPL", 14, 13), bit("P", 15), bit("AVL", 20), bit("L", 21),
+        bit("B", 22), bit("G", 23),
     ),
     "SDM 3.4.5, upper half of the descriptor in place",
 )  # fmt: skip
@@ -95,9 +95,8 @@ def _control() -> list[Register]:
 
 def _model_specific() -> list[Register]:
     names = ("star", "lstar", "cstar", "fmask", "kernel_gs_base", "sysenter_cs", "sysenter_esp", "sysenter_eip")
-    checks = ("mcg_status", "mc0_status", "mc0_addr", "mc0_misc")
-    widths = {"sysenter_cs": 32}
-    return [Register(n, widths.get(n, 64), group="msr") for n in (*names, "tsc_aux", "tsc_offset", "pat", "xcr0", *checks)]
+    others = ("tsc_aux", "tsc_offset", "pat", "xcr0", "mcg_status", "mc0_status", "mc0_addr", "mc0_misc")
+    return [Register(n, 32 if n == "sysenter_cs" else 64, group="msr") for n in (*names, *others)]
 
 
 def _float() -> list[Register]:
@@ -118,7 +117,7 @@ def _float() -> list[Register]:
 
 def _hidden() -> list[Register]:
     return [
-        Register("hflags", 32, group="hidden", source="QEMU's summary of the mode; bits 1:0 are CPL, bit 3 the STI shadow"),
+        Register("hflags", 32, group="hidden", source="summary of the mode; bits 1:0 are CPL, bit 3 the STI shadow"),
         Register("hflags2", 32, group="hidden", source="bit 0 GIF, bit 2 an NMI is being served"),
     ]
 

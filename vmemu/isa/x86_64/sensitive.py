@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Instructions that the host must see: Unicorn runs them wrongly for a guest, or not at all.
 
-`how` names the mechanism: "code" = an address hook set when a page is translated (sense_x86_64.c), "insn" = Unicorn's own
-instruction hooks (insn_x86_64.c), "invalid" = undefined on Unicorn's CPU model, served in trap (entry_x86_64.c).
+`how` names the mechanism: "code" = an address hook set when a page is translated (sense_x86_64.c), "insn" = Unicorn's
+own instruction hooks (insn_x86_64.c), "invalid" = undefined on Unicorn's CPU model, served in trap (entry_x86_64.c).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vmemu.devices import lapic as apic
+from vmemu.devices.base import State
 from vmemu.devices.com1 import Com1
 from vmemu.devices.debug_exit import DebugExit
 from vmemu.devices.fw_cfg import MAX_CPUS, MAX_RAM, NB_CPUS, SIGNATURE, FwCfg
@@ -56,9 +57,7 @@ class Pc(Board):
             changed=lambda: machine.deadline_changed() if machine.vcpus else None,
         )  # fmt: skip
         self.com1 = Com1(machine.console.put, machine.console.get)
-        self.fw_cfg = FwCfg(
-            {SIGNATURE: b"QEMU", NB_CPUS: (1).to_bytes(2, "little"), MAX_CPUS: (1).to_bytes(2, "little"), MAX_RAM: bytes(8)}
-        )
+        self.fw_cfg = FwCfg({SIGNATURE: b"QEMU", NB_CPUS: b"\1\0", MAX_CPUS: b"\1\0", MAX_RAM: bytes(8)})
         exit_port = DebugExit(machine.power_off)
         self.mmio.add(LAPIC_BASE, 0x1000, self.lapic, "lapic")
         self.ports.add(COM1_PORT, 8, self.com1, "com1")
@@ -78,7 +77,9 @@ class Pc(Board):
 
         self.registers[CR8] = SystemRegister("CR8", lambda _: self.lapic.tpr >> 4, self._write_cr8)
         self.registers[APIC_BASE] = SystemRegister("IA32_APIC_BASE", lambda _: self.apic_base, self._write_apic_base)
-        self.registers[TSC_DEADLINE] = SystemRegister("IA32_TSC_DEADLINE", self._read_tsc_deadline, self._write_tsc_deadline)
+        self.registers[TSC_DEADLINE] = SystemRegister(
+            "IA32_TSC_DEADLINE", self._read_tsc_deadline, self._write_tsc_deadline
+        )
         for offset in range(0, 0x400, 0x10):
             msr = X2APIC_FIRST + (offset >> 4)
             self.registers[msr] = SystemRegister(
@@ -86,7 +87,7 @@ class Pc(Board):
                 lambda _vcpu, offset=offset: self._read_x2apic(offset),  # type: ignore[misc]
                 lambda _vcpu, value, offset=offset: self._write_x2apic(offset, value),  # type: ignore[misc]
             )
-        # what kernels probe without asking CPUID first (SDM 4, table 2-2); one bank of machine checks lives in the C unit
+        # what kernels probe without asking CPUID first (SDM 4, table 2-2); the machine check bank is in the C unit
         for msr, name, value in (
             (0x179, "IA32_MCG_CAP", 1), (0x400, "IA32_MC0_CTL", 0), (0x8B, "IA32_BIOS_SIGN_ID", 0),
             (0x3A, "IA32_FEATURE_CONTROL", 1), (0x1A0, "IA32_MISC_ENABLE", 1), (0xFE, "IA32_MTRRCAP", 0),
@@ -153,7 +154,8 @@ class Pc(Board):
         cpus = root.add("cpus").set("#address-cells", 1).set("#size-cells", 0)
         cpus.add("cpu@0").set("device_type", "cpu").set("reg", 0).set("clock-frequency", self.cpu_hz)
         root.add("serial@3f8").set("compatible", "ns16550a").set("reg", cells64(COM1_PORT, 8))
-        root.add("interrupt-controller@fee00000").set("compatible", "intel,ce4100-lapic").set("reg", cells64(LAPIC_BASE, 0x1000))
+        chip = root.add("interrupt-controller@fee00000").set("compatible", "intel,ce4100-lapic")
+        chip.set("reg", cells64(LAPIC_BASE, 0x1000))
         return flatten(root, [(0x8000, 0x8000)])
 
     def reset_vcpu(self, vcpu: CoreVcpu, entry: int, dtb: int, kernel_entry: int) -> None:
@@ -163,11 +165,18 @@ class Pc(Board):
         vcpu.set("rsi", kernel_entry)
 
     def reset_bare(self, vcpu: CoreVcpu, image: ElfImage, dtb: int, bootargs: str) -> None:
-        """An image with a multiboot header starts as that specification says; any other as firmware would, in 32-bit mode."""
+        """With a multiboot header: as that specification says. Any other image: as firmware starts, in 32-bit mode."""
         if multiboot.has_header(image.raw):
             multiboot.start(self.machine, vcpu, image, bootargs)
         else:
             self.reset_vcpu(vcpu, image.entry_paddr, dtb, image.entry_paddr)
+
+    def save(self) -> State:
+        return super().save() | {"apic_base": self.apic_base}
+
+    def load(self, state: State) -> None:
+        super().load(state)
+        self.apic_base = state["apic_base"]
 
     # ----------------------------------------------------------------- exits
     def on_irq_window(self, vcpu: CoreVcpu) -> None:

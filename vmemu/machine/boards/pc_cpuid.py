@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """CPUID of the pc board: what the engine's CPU model has and the host can promise to be deterministic.
 
-No x87/SSE beyond SSE4.2, no AVX or XSAVE, no RDRAND, no PCID, no SMAP; TSC invariant at twice a 1 GHz crystal, which also
+Nothing beyond SSE4.2: no AVX, XSAVE, RDRAND, PCID, SMAP. The TSC is invariant at twice a 1 GHz crystal, which also
 drives the APIC timer. SDM 2, CPUID.
 """
 
@@ -48,6 +48,12 @@ def _features(vcpu: CoreVcpu, _subleaf: int) -> Leaf:
     return 0xF61, vcpu.id << 24 | 1 << 16 | 8 << 8, FEATURES_ECX, FEATURES_EDX
 
 
+def _topology(vcpu: CoreVcpu, subleaf: int) -> Leaf:
+    """One thread, one core: levels 1 (SMT) and 2 (core), then none."""
+    exists = subleaf < 2
+    return 0, int(exists), subleaf & 0xFF | (subleaf + 1 << 8 if exists else 0), vcpu.id
+
+
 def _constant(*values: int) -> Callable[[CoreVcpu, int], Leaf]:
     a, b, c, d = values
     return lambda _vcpu, _subleaf: (a, b, c, d)
@@ -62,7 +68,7 @@ CPUID_LEAVES: dict[int, Callable[[CoreVcpu, int], Leaf]] = {
     0x0: _constant(*_vendor()),
     0x1: _features,
     0x7: lambda _vcpu, subleaf: (0, FEATURES_7_EBX if subleaf == 0 else 0, 0, 0),
-    0xB: lambda vcpu, subleaf: (0, 1 if subleaf < 2 else 0, subleaf & 0xFF | (subleaf + 1 << 8 if subleaf < 2 else 0), vcpu.id),
+    0xB: _topology,
     0x15: _constant(1, TSC_RATIO, CRYSTAL_HZ, 0),
     0x16: _constant(CRYSTAL_HZ * TSC_RATIO // 1_000_000, CRYSTAL_HZ * TSC_RATIO // 1_000_000, 100, 0),
     0x40000000: _constant(*_hypervisor()),
