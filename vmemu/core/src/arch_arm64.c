@@ -72,6 +72,7 @@ static int arm64_reset(struct vcpu *v)
         ENV(v, u64, zero[i]) = 0;
     UC.reg_write(v->uc, UC_ARM64_REG_FPCR, &word);
     UC.reg_write(v->uc, UC_ARM64_REG_FPSR, &word);
+    ENV(v, u64, E_OSLSR_EL1) = 10;                      /* OS lock implemented and locked (D13.3.12) */
     ENV(v, u64, E_EXCL_ADDR) = ~0ull;                   /* no reservation */
     ENV(v, u64, E_SCTLR_EL1) = 0x00c50078;
     ENV(v, u64, E_SCR_EL3) |= SCR_RW;
@@ -104,7 +105,7 @@ static const u16 fields[N_ARM64] = {
     [R_ARM64_ESR_EL1] = E_ESR_EL1, [R_ARM64_FAR_EL1] = E_FAR_EL1, [R_ARM64_PAR_EL1] = E_PAR_EL1,
     [R_ARM64_CONTEXTIDR_EL1] = E_CONTEXTIDR_EL1, [R_ARM64_TPIDR_EL0] = E_TPIDR_EL0, [R_ARM64_TPIDRRO_EL0] = E_TPIDRRO_EL0,
     [R_ARM64_TPIDR_EL1] = E_TPIDR_EL1, [R_ARM64_CNTKCTL_EL1] = E_CNTKCTL, [R_ARM64_CNTFRQ_EL0] = E_CNTFRQ,
-    [R_ARM64_CSSELR_EL1] = E_CSSELR_EL1, [R_ARM64_MDSCR_EL1] = E_MDSCR_EL1,
+    [R_ARM64_CSSELR_EL1] = E_CSSELR_EL1, [R_ARM64_MDSCR_EL1] = E_MDSCR_EL1, [R_ARM64_OSLSR_EL1] = E_OSLSR_EL1,
     [R_ARM64_EXCLUSIVE_ADDR] = E_EXCL_ADDR, [R_ARM64_EXCLUSIVE_VAL] = E_EXCL_VAL, [R_ARM64_EXCLUSIVE_HIGH] = E_EXCL_HIGH,
     HIGH(0), HIGH(1), HIGH(2), HIGH(3), HIGH(4), HIGH(5), HIGH(6), HIGH(7), HIGH(8), HIGH(9), HIGH(10), HIGH(11), HIGH(12), HIGH(13),
     HIGH(14), HIGH(15), HIGH(16), HIGH(17), HIGH(18), HIGH(19), HIGH(20), HIGH(21), HIGH(22), HIGH(23), HIGH(24), HIGH(25), HIGH(26),

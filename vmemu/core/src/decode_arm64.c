@@ -16,9 +16,9 @@ struct use { u32 uops, mem, mul, div, vec, branch; };
 /* Loads and stores (C4.1.4): one or two of the two load/store pipes. */
 static void load_store(u32 insn, struct use *u)
 {
-    bool pair = (insn >> 27 & 7) == 5 && !(insn >> 31 == 0 && (insn >> 30 & 1) == 0 && (insn >> 26 & 1) == 0);
+    bool pair = (insn >> 27 & 7) == 5;
     bool vector = insn >> 26 & 1;
-    bool load = insn >> 22 & 1;
+    bool load = (insn >> 22 & 1) || (!pair && !vector && (insn >> 23 & 1));     /* opc 10: sign-extending load */
 
     if ((insn & 0xbe000000) == 0x0c000000) {            /* ld1..ld4, st1..st4: structures */
         u->uops += 3;
@@ -50,8 +50,8 @@ static void data_register(u32 insn, struct use *u)
         if (op == 2 || op == 3)
             u->div += insn >> 31 ? 20 * CYC : 12 * CYC; /* udiv, sdiv */
     } else if ((insn & 0x1f000000) == 0x1b000000) {     /* three sources */
-        bool high = (insn & 0x00600000) == 0x00400000;
-        u->mul += high ? 3 * CYC : insn >> 31 ? 2 * CYC : CYC;
+        bool wide = insn >> 31 && (insn & 0x00200000) == 0;     /* 64 x 64 bits, low or high half; not smaddl and the like */
+        u->mul += wide ? 3 * CYC : CYC;
     } else if ((insn & 0x1f000000) == 0x0b000000 && (insn & 0x0020fc00)) {
         u->uops += 1;                                   /* add, sub with a shifted or extended operand */
     }

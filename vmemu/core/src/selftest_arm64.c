@@ -57,6 +57,7 @@ static int check_layout(struct vcpu *v)
         { "CNTFRQ_EL0", SYSREG(3, 3, 14, 0, 0), E_CNTFRQ, 1234 },           { "CNTKCTL_EL1", SYSREG(3, 0, 14, 1, 0), E_CNTKCTL, 0x303 },
         { "SCR_EL3", SYSREG(3, 6, 1, 1, 0), E_SCR_EL3, SCR_RW },
         { "CSSELR_EL1", SYSREG(3, 2, 0, 0, 0), E_CSSELR_EL1, 1 },           { "MDSCR_EL1", SYSREG(2, 0, 0, 2, 2), E_MDSCR_EL1, 0x8000 },
+        { "OSLSR_EL1", SYSREG(2, 0, 1, 1, 4), E_OSLSR_EL1, 8 },
         { "MIDR_EL1", SYSREG(3, 0, 0, 0, 0), E_EXCL_HIGH, 0x410fd083 },     /* a Cortex-A72: constant, no offset */
     };
     u32 r = 0;

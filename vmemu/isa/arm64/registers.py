@@ -120,6 +120,7 @@ REGISTERS: tuple[Register, ...] = (
     _system("cntfrq_el0"),
     _system("csselr_el1"),
     _system("mdscr_el1"),
+    _system("oslsr_el1"),
     Register("fpcr", 32, "UC_ARM64_REG_FPCR", "vector"),
     Register("fpsr", 32, "UC_ARM64_REG_FPSR", "vector"),
     *_vectors(),
