@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""arm64 block costs: the classes of the neoverse-n1 table (1/3 cycle an instruction, and what keeps a unit busy longer)."""
+"""arm64 block costs: 1/3 cycle an instruction, and the classes that keep a unit busy longer (neoverse-n1)."""
 
 from __future__ import annotations
 

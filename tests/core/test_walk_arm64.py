@@ -32,7 +32,9 @@ descriptor = st.builds(
     address, attributes, st.sampled_from((3, 3, 3, 3, 1, 2, 0)), st.sampled_from((0x400, 0x400, 0x400, 0)),
 )  # fmt: skip
 tcr = st.builds(
-    lambda t0, t1, epd, tg, ips, tbi: t0 | epd[0] << 7 | tg[0] << 14 | t1 << 16 | epd[1] << 23 | tg[1] << 30 | ips << 32 | tbi << 37,
+    lambda t0, t1, epd, tg, ips, tbi: (
+        t0 | epd[0] << 7 | tg[0] << 14 | t1 << 16 | epd[1] << 23 | tg[1] << 30 | ips << 32 | tbi << 37
+    ),
     st.one_of(st.sampled_from((16, 25, 34, 39, 15, 40)), st.integers(0, 63)),
     st.one_of(st.sampled_from((16, 25, 34, 39)), st.integers(0, 63)),
     st.sampled_from(((0, 0), (0, 0), (0, 0), (1, 0), (0, 1))),
@@ -44,7 +46,7 @@ tcr = st.builds(
 
 @st.composite
 def virtual(draw: st.DrawFn) -> int:
-    """Low indexes at every level, so that the few entries written are hit; sometimes the upper range, a tag, or noise."""
+    """Low indexes at every level, so that the few entries written are hit; sometimes the upper range, a tag, noise."""
     va = draw(st.integers(0, 4095))
     for level in range(4):
         va |= draw(st.integers(0, 3)) << 12 + 9 * level

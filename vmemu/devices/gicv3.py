@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """GICv3 (Arm IHI 0069) with private interrupts only: SGIs 0-15 and PPIs 16-31 of each CPU, one security state, no SPIs.
 
-This file holds the interrupt state and the CPU interface (ICC_* system registers); gicv3_mmio.py is the memory-mapped side.
-Signals are group 1 on IRQ; group 0 is implemented as far as its registers, nothing is ever signalled as FIQ.
+This file holds the interrupt state and the CPU interface (ICC_* system registers); gicv3_mmio.py is the memory-mapped
+side. Signals are group 1 on IRQ; group 0 is implemented as far as its registers, nothing is ever signalled as FIQ.
 """
 
 from __future__ import annotations
