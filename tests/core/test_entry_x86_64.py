@@ -229,3 +229,15 @@ def test_registers_of_the_host_are_asked_once() -> None:
     assert pc.vector(pc.run()) == 13  # the last RDMSR is refused
     assert calls == [(4, 0x1234), (5, 0x1234), (6, 0x1234 << 32 | 2), (3, 0x80), (2, 4), (4, 1 << 32), (4, 0x777)]
     assert pc.vcpu.insns == len(["mov", "rdmsr", "wrmsr", "cpuid", "out", "in", "cr8", "mov"]) + 1 - 0
+
+
+def test_code_segment_with_a_base() -> None:
+    """Outside 64-bit mode the PC that the engine counts with is CS base + EIP."""
+    pc = Pc64(b"")
+    for name, value in (("cr0", 0x11), ("efer", 0), ("cs_flags", 0xCF9B00), ("cs_base", CODE), ("rip", 0x10)):
+        pc.vcpu.set(name, value)
+    pc.put(CODE + 0x10, b"\x40\x40\xb9\x99\x00\x00\x00\x0f\x32\x40\xf4")  # inc eax twice; mov ecx; rdmsr; inc eax; hlt
+    x = pc.vcpu.run(insn_limit=1)
+    assert (x.kind, x.pc, pc.vcpu.get("rip")) == (ExitKind.LIMIT, CODE + 0x11, 0x11)
+    x = pc.run()
+    assert (x.kind, x.insns, x.pc) == (ExitKind.HALT, 6, CODE + 0x1B)

@@ -314,7 +314,8 @@ struct arch {
     /* architectural reset state; engine.md 3: Unicorn's own differs */
     int (*reset)(struct vcpu *);
     void (*destroy)(struct vcpu *);
-    u64 (*get_pc)(struct vcpu *);
+    u64 (*get_pc)(struct vcpu *);                       /* linear, as block hooks see it */
+    u64 (*entry)(struct vcpu *);                        /* what emu_start wants when that is not PC (x86: EIP without CS base) */
     void (*set_pc)(struct vcpu *, u64);
     /* pure: reads guest tables through s2_ptr(); sets A/D (x86), R/C (radix) where the hardware would */
     enum walk_status (*walk)(struct vcpu *, u64 va, enum access, struct walk *);
@@ -348,7 +349,8 @@ extern const struct arch arch_x86_64, arch_arm64, arch_ppc64;
 
 /* -------------------------------------------------------------- mmu, engine */
 bool mmu_fill(uc_engine *, u64 va, uc_mem_type, uc_tlb_entry *, void *user);
-bool mmu_code(struct vcpu *, u64 addr, u32 size, u8 *copy, const u8 **code);
+bool mmu_code(struct vcpu *, u64 addr, u32 size, u8 *copy, const u8 **code);   /* of a block that runs: marks its pages accessed */
+const u8 *mmu_code_at(struct vcpu *, u64 va);           /* code that is only looked at: not marked */
 struct machine *machine_new(const char *isa, u32 nframes, io_fn, void *io_ctx);
 void machine_free(struct machine *);
 struct vcpu *vcpu_new(struct machine *);                /* after the regions are added */
