@@ -17,15 +17,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 #: Instructions with system state behind them, thick among random bytes.
-FRAGMENTS = [
-    bytes.fromhex(text)
-    for text in (
-        "0f00d8 0f0018 0f00d0 0f0010 ff18 ff28 48cf cf cb 48cb 0f0110 0f0118 0f22d8 0f22e0 0f22c0 0f30 0f32 0f05 0f34"
-        " 0f07 480f07 0f35 8ed8 8ed0 cd20 cc f1 0f23c0 0f23f8 9d 489d 0fae08 0fae00 dbe3 0fc7f0 0f01d1 0faa 0f01f8 f4"
-        " 0f01c8 0f01c9 6c 6e f36c ec ee 0fa2 0f31 4831d2 0f09 0f08 f390 0fc70f f3a4 0f0138 0f0130"
-        " b9800000c0 b9820000c0 b828000000"
-    ).split()
-]
+_HEX = (
+    "0f00d8 0f0018 0f00d0 0f0010 ff18 ff28 48cf cf cb 48cb 0f0110 0f0118 0f22d8 0f22e0 0f22c0 0f30 0f32 0f05 0f34"
+    " 0f07 480f07 0f35 8ed8 8ed0 cd20 cc f1 0f23c0 0f23f8 9d 489d 0fae08 0fae00 dbe3 0fc7f0 0f01d1 0faa 0f01f8 f4"
+    " 0f01c8 0f01c9 6c 6e f36c ec ee 0fa2 0f31 4831d2 0f09 0f08 f390 0fc70f f3a4 0f0138 0f0130"
+    " b9800000c0 b9820000c0 b828000000"
+)
+FRAGMENTS = [bytes.fromhex(text) for text in _HEX.split()]
 
 
 def run_one(seed: int) -> str:
