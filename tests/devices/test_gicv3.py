@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from vmemu.devices.gicv3 import SPURIOUS, Gicv3, NoRegister
@@ -66,7 +68,7 @@ def test_a_level_interrupt_comes_again_until_its_line_falls() -> None:
 def test_what_holds_a_signal_back() -> None:
     rig = Rig()
     rig.gic.set_ppi(0, 27, True)
-    for off, on in (
+    switches: tuple[tuple[Callable[[], None], Callable[[], None]], ...] = (
         (lambda: rig.distributor.write(GICD_CTLR, 4, 0), lambda: rig.distributor.write(GICD_CTLR, 4, 2)),
         (
             lambda: rig.redistributors.write(ICENABLER0, 4, 1 << 27),
@@ -81,7 +83,8 @@ def test_what_holds_a_signal_back() -> None:
             lambda: rig.gic.write_register(0, reg.ICC_IGRPEN1_EL1, 1),
         ),
         (lambda: rig.redistributors.write(IGROUPR0, 4, 0), lambda: rig.redistributors.write(IGROUPR0, 4, 1 << 27)),
-    ):
+    )
+    for off, on in switches:
         off()
         assert rig.out == [False]
         on()

@@ -7,6 +7,7 @@ side. Signals are group 1 on IRQ; group 0 is implemented as far as its registers
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
@@ -208,6 +209,4 @@ class Gicv3(Quiet):
 
     def load(self, state: State) -> None:
         self.distributor_ctlr = state["ctlr"]
-        self.cpus = [
-            CpuState(**{k: list(v) if isinstance(v, list) else v for k, v in cpu.items()}) for cpu in state["cpus"]
-        ]
+        self.cpus = [CpuState(**copy.deepcopy(cpu)) for cpu in state["cpus"]]

@@ -46,8 +46,8 @@ def cpu_of(affinity: int) -> int:
 class Psci(Quiet):
     """Power states of the CPUs.
 
-    ``power_off(status)`` ends the machine; ``start(cpu, entry, context)`` starts a CPU that is off; ``known(function)`` says whether
-    somebody serves a function id.
+    ``power_off(status)`` ends the machine; ``start(cpu, entry, context)`` starts a CPU that is off; ``known(function)``
+    says whether somebody serves a function id.
     """
 
     def __init__(

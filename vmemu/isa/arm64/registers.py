@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """arm64 registers: all that a snapshot or a state hash needs, in the order in which they may be set again.
 
-PSTATE comes before the stack pointers (setting it banks them). The registers from SCTLR_EL1 to MAIR_EL1 decide about translation
-and stay together: the C unit drops translations when one of this range is set.
+PSTATE comes before the stack pointers (setting it banks them). The registers from SCTLR_EL1 to MAIR_EL1 decide about
+translation and stay together: the C unit drops translations when one of this range is set.
 "DDI 0487" is the Arm Architecture Reference Manual for A-profile.
 """
 
@@ -29,8 +29,9 @@ SCTLR = Format(
 TCR = Format(
     "TCR_EL1",
     (
-        Field("T0SZ", 5, 0), bit("EPD0", 7), Field("TG0", 15, 14, ((0, "4K"), (1, "64K"), (2, "16K"))), Field("T1SZ", 21, 16),
-        bit("A1", 22), bit("EPD1", 23), Field("TG1", 31, 30, ((1, "16K"), (2, "4K"), (3, "64K"))),
+        Field("T0SZ", 5, 0), bit("EPD0", 7), Field("TG0", 15, 14, ((0, "4K"), (1, "64K"), (2, "16K"))),
+        Field("T1SZ", 21, 16), bit("A1", 22), bit("EPD1", 23),
+        Field("TG1", 31, 30, ((1, "16K"), (2, "4K"), (3, "64K"))),
         Field("IPS", 34, 32, ((0, "32"), (1, "36"), (2, "40"), (3, "42"), (4, "44"), (5, "48"))), bit("AS", 36),
         bit("TBI0", 37), bit("TBI1", 38),
     ),
@@ -39,16 +40,16 @@ TCR = Format(
 DESCRIPTOR = Format(
     "descriptor",
     (
-        bit("VALID", 0), bit("TABLE", 1), Field("ATTR", 4, 2), bit("NS", 5), Field("AP", 7, 6), Field("SH", 9, 8), bit("AF", 10),
-        bit("nG", 11), Field("ADDR", 47, 12), bit("CONT", 52), bit("PXN", 53), bit("UXN", 54), bit("PXNTable", 59),
-        bit("UXNTable", 60), Field("APTable", 62, 61),
+        bit("VALID", 0), bit("TABLE", 1), Field("ATTR", 4, 2), bit("NS", 5), Field("AP", 7, 6), Field("SH", 9, 8),
+        bit("AF", 10), bit("nG", 11), Field("ADDR", 47, 12), bit("CONT", 52), bit("PXN", 53), bit("UXN", 54),
+        bit("PXNTable", 59), bit("UXNTable", 60), Field("APTable", 62, 61),
     ),
     "DDI 0487 D5.3",
 )  # fmt: skip
 EXCEPTION_CLASS = (
-    (0x00, "UNKNOWN"), (0x01, "WFx"), (0x07, "FP"), (0x0E, "ILLEGAL"), (0x15, "SVC"), (0x18, "SYSREG"), (0x20, "IABT_EL0"),
-    (0x21, "IABT_EL1"), (0x22, "PC_ALIGN"), (0x24, "DABT_EL0"), (0x25, "DABT_EL1"), (0x26, "SP_ALIGN"), (0x2F, "SERROR"),
-    (0x3C, "BRK"),
+    (0x00, "UNKNOWN"), (0x01, "WFx"), (0x07, "FP"), (0x0E, "ILLEGAL"), (0x15, "SVC"), (0x18, "SYSREG"),
+    (0x20, "IABT_EL0"), (0x21, "IABT_EL1"), (0x22, "PC_ALIGN"), (0x24, "DABT_EL0"), (0x25, "DABT_EL1"),
+    (0x26, "SP_ALIGN"), (0x2F, "SERROR"), (0x3C, "BRK"),
 )  # fmt: skip
 FAULT_STATUS = tuple(
     (base + level, f"{word}_L{level}")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The virt board: arm64 with PL011, GICv3, generic timer and PSCI, at the addresses of QEMU's machine of that name.
 
-Firmware calls: `hcalls` maps SMCCC function ids to handlers; protocols add theirs. Unknown ids get NOT_SUPPORTED (DEN 0028 5.2).
+Firmware calls: `hcalls` maps SMCCC function ids to handlers; protocols add theirs. Unknown ids get NOT_SUPPORTED
+(DEN 0028 5.2).
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ IRQ_LINE = 0  # enum irq_arm64
 PSTATE_RESET = 0x3C5  # EL1h, everything masked
 
 PSCI_CALLS = (
-    psci.PSCI_VERSION, psci.CPU_SUSPEND, psci.CPU_OFF, psci.CPU_ON, psci.AFFINITY_INFO, psci.MIGRATE_INFO_TYPE, psci.SYSTEM_OFF,
-    psci.SYSTEM_RESET, psci.PSCI_FEATURES, psci.CPU_SUSPEND | psci.SMC64, psci.CPU_ON | psci.SMC64, psci.AFFINITY_INFO | psci.SMC64,
+    psci.PSCI_VERSION, psci.CPU_OFF, psci.MIGRATE_INFO_TYPE, psci.SYSTEM_OFF, psci.SYSTEM_RESET, psci.PSCI_FEATURES,
+    psci.CPU_SUSPEND, psci.CPU_ON, psci.AFFINITY_INFO,
+    psci.CPU_SUSPEND | psci.SMC64, psci.CPU_ON | psci.SMC64, psci.AFFINITY_INFO | psci.SMC64,
     psci.SMCCC_VERSION, psci.SMCCC_ARCH_FEATURES,
 )  # fmt: skip
 
