@@ -121,7 +121,7 @@ class Vpa(NoWindow, Quiet):
         return areas.ceded
 
     def dispatched(self, cpu: int) -> None:
-        """The CPU runs again. Told at its first call or timer access after waiting: the count is odd that much longer."""
+        """The CPU runs again. Told at its first call or timer access after waiting: the count is odd so long."""
         areas = self.areas[cpu]
         if areas.ceded:
             areas.ceded = False
