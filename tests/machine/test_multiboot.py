@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import pytest
+from helpers.elfmaker import EM_386, make_elf
 
 from vmemu.errors import ConfigError
 from vmemu.machine import multiboot
+from vmemu.machine.machine import Machine
 
 
 def header(flags: int = 0, check: int | None = None) -> bytes:
@@ -39,3 +42,24 @@ def test_information_structure() -> None:
 def test_long_command_line_is_refused() -> None:
     with pytest.raises(ConfigError):
         multiboot.information([(0, 1 << 20)], "x" * 3000)
+
+
+def boot(code: bytes, tmp_path: Path, *, base: int = 0x100000, memory: str = "16M", append: str = "") -> int | None:
+    """Guest status of a multiboot image that ends through the debug-exit port."""
+    image = tmp_path / "image.elf"
+    data = header() + code
+    image.write_bytes(make_elf(EM_386, bits=32, entry=base + 12, segments=((base, base, data, len(data)),)))
+    machine = Machine.boot(str(image), memory=memory, append=append)
+    result = machine.run()
+    machine.close()
+    return result.guest_status
+
+
+def test_boot_registers_and_information(tmp_path: Path) -> None:
+    out = b"\xe7\xf4"  # out 0xf4, eax
+    assert boot(out, tmp_path) == multiboot.LOADER_MAGIC
+    assert boot(b"\x8b\x43\x08" + out, tmp_path) == 15 << 10  # mem_upper in KiB
+    # the last word of the command line's first four bytes: "imag"
+    assert boot(b"\x8b\x43\x10\x8b\x00" + out, tmp_path, append="x") == int.from_bytes(b"imag", "little")
+    # an image over the usual place moves the information
+    assert boot(b"\x8b\x43\x08" + out + bytes(0x3000), tmp_path, base=0x6000) == 15 << 10
