@@ -92,3 +92,17 @@ def test_instruction_count_is_exact_through_calls_and_traps() -> None:
     pc = Pc64(b"\x90\x0f\xa2\x0f\x31\xe8\x01\x00\x00\x00\xf4\x90\xc3", io=lambda *a: (0, (0,) * 4))
     x = pc.run()
     assert (x.kind, x.insns, x.pc) == (ExitKind.HALT, 7, CODE + 11)
+
+
+@pytest.mark.parametrize("before", [b"\x31\xdb", b"\x48\x39\xdb", b"\x48\xff\xc3", b"\x48\xd1\xe3"])
+def test_flags_survive_a_trapped_instruction(before: bytes) -> None:
+    """Unicorn evaluates flags lazily; a trap in the middle of a block must not lose them."""
+    answers = []
+    for middle in (RDMSR, b"\x90\x90"):
+        pc = Pc64(before + middle + b"\x9c\xf4", io=Msr())  # ...; pushfq; hlt
+        assert pc.run().kind == ExitKind.HALT
+        answers.append(pc.get(pc.vcpu.get("rsp"), 1))
+    assert answers[0] == answers[1]
+    refused = Pc64(before + RDMSR, io=lambda *_: (1, 0))
+    refused.run()
+    assert refused.get(refused.vcpu.get("rsp"), 4)[3] & 0x8D5 == answers[0][0] & 0x8D5
