@@ -97,3 +97,22 @@ def test_garbage_never_hurts_the_host(batch: int) -> None:
     kinds = done.stdout.split()
     assert len(kinds) == 40
     assert "ERROR" not in kinds
+
+
+def test_code_inside_its_own_page_table() -> None:
+    """Every first touch sets accessed bits in the page that is being executed."""
+    from helpers import x86
+
+    from vmemu.core import ExitKind
+
+    # mov [rax], cl; add rax, 4096; dec ecx; jnz; hlt
+    loop = b"\x88\x08\x48\x05\x00\x10\x00\x00\xff\xc9\x75\xf4\xf4"
+    pc = x86.Pc64(b"")
+    pc.put(x86.TABLES + 0x3000 + 0xF00, loop)
+    pc.vcpu.set("rip", x86.TABLES + 0x3000 + 0xF00)
+    pc.vcpu.set("rax", 0x60000)
+    pc.vcpu.set("rcx", 300)
+    x = pc.run()
+    assert (x.kind, x.insns) == (ExitKind.HALT, 1201)
+    pc.core.ensure(pc.vcpu, 0x60000 + 299 * 4096)
+    assert pc.core.read_resident(0x60000 + 299 * 4096, 1) == bytes([1])
