@@ -124,7 +124,7 @@ void cost_lookup(struct vcpu *v, const u8 *code, u32 size, struct block *b)
         }
     }
     if (c->live * 2 > c->mask) {
-        if (c->live >= MAX_LIVE)
+        if (c->live >= MAX_LIVE && !v->open && !v->near_limit)      /* `held` and `next` point to starts, too */
             restart(v);
         else
             grow(c);

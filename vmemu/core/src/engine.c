@@ -221,13 +221,12 @@ static void on_new_block(uc_engine *uc, uc_tb *cur, uc_tb *prev, void *user)
 {
     struct vcpu *v = user;
     u32 hooks = v->nhooks;
-    u8 copy[BLOCK_BYTES_MAX];
-    const u8 *code;
+    const u8 *code = mmu_code_at(v, cur->pc & PAGE_MASK);
 
     (void)uc;
     (void)prev;
     l1_slot(v, cur->pc)->tag = 0;
-    if (mmu_code(v, cur->pc & PAGE_MASK, 1, copy, &code))
+    if (code)
         v->m->arch->sense(v, cur->pc & PAGE_MASK, code);
     if (v->nhooks != hooks) {
         v->rescan = true;
@@ -476,9 +475,8 @@ u64 engine_fault_address(struct vcpu *v) { return *(u64 *)((char *)v->uc + UC_IN
 
 void engine_drop_page(struct vcpu *v, u64 va)
 {
-    u8 copy[BLOCK_BYTES_MAX];
-    const u8 *code;
+    const u8 *code = mmu_code_at(v, va);
 
-    if (mmu_code(v, va & PAGE_MASK, 1, copy, &code))
+    if (code)
         vcpu_drop_code(v, (u32)((size_t)(code - v->m->ram) >> PAGE_SHIFT));
 }

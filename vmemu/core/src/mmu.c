@@ -36,9 +36,8 @@ static void itlb_set(struct vcpu *v, u64 va, u32 frame)
     v->m->arch->sense(v, va & PAGE_MASK, v->m->ram + ((size_t)frame << PAGE_SHIFT));
 }
 
-/* The frame that holds the code at va, marked accessed: entering a block is what touches code, not the fetch fill (a chained
- * jump needs none). */
-static const u8 *code_at(struct vcpu *v, u64 va)
+/* The code at va in its frame, or NULL. */
+const u8 *mmu_code_at(struct vcpu *v, u64 va)
 {
     struct machine *m = v->m;
     u64 vpage = va >> PAGE_SHIFT;
@@ -46,7 +45,11 @@ static const u8 *code_at(struct vcpu *v, u64 va)
 
     if (v->itlb[i].vpage != vpage || v->itlb[i].serial != m->frames[f].serial) {
         struct walk w;
-        if (m->arch->walk(v, va, ACC_FETCH, &w) != WALK_OK)
+        enum access before = v->fill_access;
+        v->fill_access = ACC_FETCH;                     /* how often this walk is made is no part of the path: no accessed bits */
+        enum walk_status status = m->arch->walk(v, va, ACC_FETCH, &w);
+        v->fill_access = before;
+        if (status != WALK_OK)
             return NULL;
         i64 index = s2_index(m, w.gpa);
         if (index < 0 || m->s2[index].state != S2_RESIDENT)
@@ -56,15 +59,25 @@ static const u8 *code_at(struct vcpu *v, u64 va)
         v->itlb[i].frame = f;
         v->itlb[i].serial = m->frames[f].serial;
     }
-    m->s2[m->frames[f].page].flags |= S2F_ACCESSED;
     return m->ram + ((size_t)f << PAGE_SHIFT) + (va & (PAGE_SIZE - 1));
 }
 
-/* The code bytes of a block; two pages at most. */
+/* Entering a block is what touches code, not the fetch fill (a chained jump needs none). */
+static const u8 *enter_code(struct vcpu *v, u64 va)
+{
+    struct machine *m = v->m;
+    const u8 *p = mmu_code_at(v, va);
+
+    if (p)
+        m->s2[m->frames[(size_t)(p - m->ram) >> PAGE_SHIFT].page].flags |= S2F_ACCESSED;
+    return p;
+}
+
+/* The code bytes of a block that is being entered; two pages at most. */
 bool mmu_code(struct vcpu *v, u64 addr, u32 size, u8 *copy, const u8 **code)
 {
     u32 first = PAGE_SIZE - (u32)(addr & (PAGE_SIZE - 1));
-    const u8 *p = code_at(v, addr);
+    const u8 *p = enter_code(v, addr);
 
     *code = p;
     if (!p)
@@ -74,7 +87,7 @@ bool mmu_code(struct vcpu *v, u64 addr, u32 size, u8 *copy, const u8 **code)
     if (size > BLOCK_BYTES_MAX || size - first > PAGE_SIZE)
         return false;
     memcpy(copy, p, first);
-    p = code_at(v, addr + first);
+    p = enter_code(v, addr + first);
     if (!p)
         return false;
     memcpy(copy + first, p, size - first);

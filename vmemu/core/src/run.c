@@ -147,7 +147,7 @@ static uc_err start(struct vcpu *v, u64 pc, u64 fence)
     v->intno = -1;
     v->invalid = v->trapped = v->stopping = v->near_limit = false;
     v->running = true;
-    uc_err e = UC.emu_start(v->uc, pc, 0, 0, 0);
+    uc_err e = UC.emu_start(v->uc, v->m->arch->entry ? v->m->arch->entry(v) : pc, 0, 0, 0);
     v->running = false;
     if (fence) {
         set_exit_at(v, NULL);
@@ -165,6 +165,7 @@ static int go(struct vcpu *v)
 {
     const struct arch *a = v->m->arch;
     u64 pc = a->get_pc(v), fence = 0;
+    bool exact = false;
 
     if (v->open) {
         u64 off = pc - v->held.addr, end = v->held.addr + v->held.size;
@@ -173,18 +174,21 @@ static int go(struct vcpu *v)
         else if (off > v->held.size)
             close_block(v);
         else {
+            u64 index = block_index(&v->held, pc) + (v->insn_limit - vcpu_insns(v));
             v->resumed = true;
-            if (v->held.n >= LONG_BLOCK && end % PAGE_SIZE)
+            if (index < v->held.n) {                    /* stop again before the block's end */
+                exact = true;
+                fence = block_address(&v->held, (u32)index);
+            } else if (v->held.n >= LONG_BLOCK && end % PAGE_SIZE)
                 fence = end;
         }
     }
-    bool exact = v->near_limit && !v->resumed && pc == v->next.addr;
-    if (exact) {
-        v->exact = true;
+    if (v->near_limit && !v->resumed && pc == v->next.addr) {
+        exact = v->exact = true;
         fence = block_address(&v->next, (u32)(v->insn_limit - v->insns));
     }
     vcpu_set_limit(v);
-    if (v->resumed || exact)
+    if (v->resumed || v->exact)
         v->limit = 0;
 
     uc_err e = start(v, pc, fence);

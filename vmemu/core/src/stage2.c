@@ -169,6 +169,7 @@ static void release(struct machine *m, struct s2_page *p, u8 state)
     u32 f = p->frame;
 
     m->frames[f].page = NO_FRAME;
+    m->frames[f].serial = 0;                            /* no itlb entry may take it for its own while it is free */
     m->free_list[m->nfree++] = f;
     m->stats.resident--;
     m->stats.evictions++;
