@@ -119,7 +119,7 @@ def test_resident_below_what_the_kernel_pins(isa: str, capsys: pytest.CaptureFix
     err = capsys.readouterr().err
     assert "pages are pinned" in err and "so at least" in err
     needed = err.split("at least ")[1].split()[0]
-    assert run(["boot", "hello", "--isa", isa, "--resident", needed]) == 0
+    assert run(["boot", "hello", "--isa", isa, "--resident", needed, "--max-cycles", "100000000"]) == 0
 
 
 def test_a_failed_start_leaves_no_lock_and_no_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

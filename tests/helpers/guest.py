@@ -50,7 +50,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(vmemu.__file__).parent.parent), **more}
 
 
-def run_vmemu(*arguments: str, cwd: Path, timeout: float = 300) -> Ran:
+def run_vmemu(*arguments: str, cwd: Path, timeout: float = 120) -> Ran:
     """Run the command in `cwd`, as a user does. A `--json FILE` among the arguments is read back."""
     done = subprocess.run(
         [sys.executable, "-m", "vmemu", *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout,
