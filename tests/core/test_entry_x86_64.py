@@ -43,6 +43,8 @@ CASES = (
     ("rdrand behind useless prefixes", b"\x66\x66\x66\x48\x0f\xc7\xf0", 0, 6, None, 0, True),
     ("ltr with a null selector", b"\x31\xc0\x0f\x00\xd8", 0, 13, 0, 2, True),
     ("ltr null from memory", mov_rax(DATA) + b"\x0f\x00\x18", 0, 13, 0, 10, True),
+    ("out in user mode", b"\xb0\x01\xe6\x80\x90", 3, 13, 0, 2, True),
+    ("in in user mode", b"\x66\xba\xf8\x03\xec", 3, 13, 0, 4, True),
     ("write to a hole", mov_rax(HOLE + 5) + b"\x88\x00", 0, 14, 2, 10, True),
     ("read of a hole in user mode", mov_rax(HOLE + 0xFFF) + b"\x8a\x00", 3, 14, 4, 10, True),
     ("fetch from a hole", mov_rax(HOLE + 7) + b"\xff\xe0", 0, 14, 0x10, None, True),
@@ -241,3 +243,19 @@ def test_code_segment_with_a_base() -> None:
     assert (x.kind, x.pc, pc.vcpu.get("rip")) == (ExitKind.LIMIT, CODE + 0x11, 0x11)
     x = pc.run()
     assert (x.kind, x.insns, x.pc) == (ExitKind.HALT, 6, CODE + 0x1B)
+
+
+def test_ports_that_the_tss_permits() -> None:
+    calls: list[tuple[int, int]] = []
+
+    def io(vcpu: Any, kind: int, address: int, size: int, value: Any) -> tuple[int, Any]:
+        calls.append((kind, address))
+        return 0, 0
+
+    pc = Pc64(b"\xe6\x80\xe6\x81\x0f\x0b", cpl=3, io=io)  # out 0x80; out 0x81; ud2
+    pc.put(TSS + 102, struct.pack("<H", 104) + b"\xff" * 16 + b"\xfe" + b"\xff" * 2)  # port 0x80 only
+    pc.vcpu.set("tr_limit", 123)
+    pc.vcpu.set("tr_flags", 0x8900)
+    assert pc.vector(pc.run()) == 13
+    assert calls == [(3, 0x80)]
+    assert pc.get(pc.vcpu.get("rsp"), 2) == (0, CODE + 2)

@@ -104,11 +104,26 @@ static int on_rdtscp(uc_engine *uc, void *user)
     return 1;
 }
 
+/*
+ * Unicorn lets every privilege level use every port. Its own helpers for the I/O permission map (SDM 1, 19.5.2) are still there:
+ * they raise #GP by a long jump out of this hook, with PC already on the instruction. Nothing on the way holds resources.
+ */
+static void (*check_io[3])(void *env, u32 port);        /* 1, 2, 4 bytes */
+
+static void check_port(struct vcpu *v, u32 port, u32 size)
+{
+    u64 flags = ENV(v, u64, X_EFLAGS);
+
+    if ((HFLAGS(v) & HF_PE) && (cpl(v) > (flags >> 12 & 3) || (flags & FL_VM)))
+        check_io[size >> 1](v->env, port & 0xffff);
+}
+
 static u32 on_in(uc_engine *uc, u32 port, int size, void *user)
 {
     u64 value = user_mask((u32)size);                   /* nobody there: all ones */
 
     (void)uc;
+    check_port(user, port, (u32)size);
     vcpu_io(user, IO_PORT_IN, port & 0xffff, (u32)size, &value);
     return (u32)(value & user_mask((u32)size));
 }
@@ -118,6 +133,7 @@ static void on_out(uc_engine *uc, u32 port, int size, u32 value, void *user)
     u64 wide = value & user_mask((u32)size);
 
     (void)uc;
+    check_port(user, port, (u32)size);
     vcpu_io(user, IO_PORT_OUT, port & 0xffff, (u32)size, &wide);
 }
 
@@ -130,8 +146,14 @@ int x86_install_hooks(struct vcpu *v)
         { UC_X86_INS_RDTSCP, (void *)on_rdtscp },   { UC_X86_INS_IN, (void *)on_in },
         { UC_X86_INS_OUT, (void *)on_out },
     };
+    static const char *const checks[3] = { "helper_check_iob", "helper_check_iow", "helper_check_iol" };
     uc_hook h;
 
+    for (int i = 0; i < 3; i++) {
+        *(void **)&check_io[i] = uclib_symbol(checks[i], "x86_64");
+        if (!check_io[i])
+            return core_fail("libunicorn lacks %s_x86_64", checks[i]);
+    }
     for (u32 i = 0; i < sizeof hooks / sizeof *hooks; i++)
         if (UC.hook_add(v->uc, &h, UC_HOOK_INSN, hooks[i].fn, v, 1, 0, hooks[i].insn))
             return core_fail("Unicorn fact x86-64: the hook for instruction %d is refused", hooks[i].insn);

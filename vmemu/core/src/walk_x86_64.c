@@ -162,7 +162,7 @@ enum walk_status walk_x86_64(struct vcpu *v, u64 va, enum access acc, struct wal
     bool user = cpl(v) == 3;
     enum walk_status s = x86_walk_as(v, va, acc, user, w);
 
-    if (likely(s != WALK_FAULT || !user || acc == ACC_FETCH || !(w->fault & PF_P)))
+    if (likely(s != WALK_FAULT || !user || acc == ACC_FETCH))
         return s;
     const struct seg *ldt = DTABLE(v, X_LDT), *tr = DTABLE(v, X_TR), *gdt = DTABLE(v, X_GDT);
     if (!inside(va, gdt->base, gdt->limit) && !inside(va, ldt->base, ldt->limit) && !inside(va, tr->base, tr->limit))

@@ -82,7 +82,7 @@ void trap_setup(void)
         u16 limit;
         u64 base;
     } __attribute__((packed)) idtr = {sizeof idt - 1, (u64)(uptr)idt};
-    __asm__ volatile("lidt %0; ltr %w1" ::"m"(idtr), "r"(SEL_TSS));
+    __asm__ volatile("lidt %0; ltr %w1; lldt %w2" ::"m"(idtr), "r"(SEL_TSS), "r"(0)); /* reset leaves an LDT over page 0 */
     wrmsr(MSR_STAR, (u64)(SEL_UDATA - 8) << 48 | (u64)SEL_KCODE << 32);
     wrmsr(MSR_LSTAR, (u64)(uptr)syscall_entry);
     wrmsr(MSR_FMASK, FLAGS_CLEAR);
