@@ -16,7 +16,7 @@ struct machine {
     uint32_t nframes, nfree, npages, nvcpus, hand;
     struct s2_page *s2;
     uint64_t mmio[256]; uint32_t nmmio;
-    bool c_store;
+    bool c_store; uint8_t *slots; uint32_t slot_next, nslots;
     uint32_t *dropped, ndropped;
     struct store_timing timing;
     struct s2_stats stats;
@@ -85,6 +85,22 @@ struct snapshot *snap_take(struct machine *);
 int snap_restore(struct machine *, struct snapshot *);
 int snap_drop(struct machine *, struct snapshot *);
 uint32_t snap_pages(const struct snapshot *);
+
+struct saved_memory {
+    uint32_t npages, nframes, nfree, hand, serial, slot_next, nslot_free, c_store;
+    struct store_timing timing;
+    struct s2_stats stats;
+};
+void persist_memory_save(const struct machine *, struct saved_memory *, uint32_t *frames, uint32_t *free_list);
+uint32_t persist_slots(const struct machine *, uint32_t *out);
+int persist_memory_load(struct machine *, const struct saved_memory *, const struct s2_page *, const uint32_t *frames,
+                        const uint32_t *free_list, const uint32_t *slot_free);
+void persist_vcpu_save(struct vcpu *, void *out);
+int persist_vcpu_load(struct vcpu *, const void *in);
+uint32_t persist_vcpu_size(void);
+uint32_t table_dump(const struct table *, uint64_t *out);
+void digest_registers(struct vcpu *, uint32_t n, uint16_t *out);
+void digest_pages(struct machine *, uint32_t shift, uint32_t *out);
 
 int table_init(struct table *, uint32_t log2);
 void table_free(struct table *);

@@ -154,7 +154,26 @@ u32 snap_pages(const struct snapshot *);                /* frames copied so far 
 void snap_copy(struct machine *, u32 frame);            /* before the frame's first change */
 bool snap_has(const struct machine *, u32 frame);       /* the newest snapshot has its copy, or there is none */
 bool snap_owns_slot(const struct machine *, u32 slot);
+void snap_free(struct machine *);
 u32 snap_seq(const struct machine *);
+
+/* On disk (persist.c): the same bookkeeping, checked when it comes back; registers go by name, bytes of frames and slots by Python. */
+struct saved_memory {
+    u32 npages, nframes, nfree, hand, serial, slot_next, nslot_free, c_store;
+    struct store_timing timing;
+    struct s2_stats stats;
+};
+void persist_memory_save(const struct machine *, struct saved_memory *, u32 *frames, u32 *free_list);
+u32 persist_slots(const struct machine *, u32 *out);    /* free slots, the next one last; out: room for slot_next */
+int persist_memory_load(struct machine *, const struct saved_memory *, const struct s2_page *, const u32 *frames, const u32 *free_list,
+                        const u32 *slot_free);
+void persist_vcpu_save(struct vcpu *, void *out);
+int persist_vcpu_load(struct vcpu *, const void *in);
+u32 persist_vcpu_size(void);
+u32 table_dump(const struct table *, u64 *out);         /* key, value pairs; out: room for 2 * live */
+/* Short digests for a recording: 16 bits of each register, 32 of each group of 1 << shift pages (0: all zero). */
+void digest_registers(struct vcpu *, u32 n, u16 *out);
+void digest_pages(struct machine *, u32 shift, u32 *out);
 
 /* ------------------------------------------------------------------- cost */
 #define BLOCK_BYTES_MAX 4352                            /* Unicorn cuts a block at a page border; an x86 instruction may straddle it */
@@ -226,6 +245,7 @@ struct machine {
     bool c_store; u8 *slots; u32 nslots, slot_next, nslot_free, *slot_free;
     u32 *slot_born;                                     /* snapshot sequence when the slot was taken */
     struct snapshot *snap;                              /* newest; frames written since are copied first */
+    struct snapshot *spare;                             /* discarded ones whose memory is used again */
     u32 *dropped; u32 ndropped;                         /* slots of Python's store that are free again; room for npages */
     struct store_timing timing;
     struct s2_stats stats;
@@ -252,8 +272,15 @@ enum { PEND_NONE, PEND_PAGE_FAULT, PEND_EXCEPTION, PEND_IRQ, PEND_MEM_ERROR };
     bool open;                          /* current_block() is charged in full, only its first `done` instructions ran */ \
     bool debug_open;                    /* open because of an exact stop, which is no part of the path: no event and   \
                                          * no interrupt before the block is done */                                    \
+    bool kicked, io_stop;               /* leave at the next block: limits changed; the run is to end */                \
     bool halted
 struct vcpu_state { VCPU_STATE_FIELDS; };
+
+/* And of the block that is open or was entered last, for the rest of it is charged already. */
+struct saved_block { u64 addr; u32 n, cost[2], size; u8 there, again, has_starts, pad[5]; u64 starts[(BLOCK_BYTES_MAX + 63) / 64]; };
+struct saved_vcpu { struct vcpu_state state; struct saved_block block; };
+void saved_vcpu_take(struct saved_vcpu *, struct vcpu *);
+void saved_vcpu_load(const struct saved_vcpu *, struct vcpu *);   /* registers are the caller's */
 
 struct vcpu {
     struct machine *m;
@@ -269,7 +296,7 @@ struct vcpu {
     u64 cycle_limit, insn_limit;
     /* stops */
     bool running;                                       /* inside emu_start */
-    bool stopping, kicked;
+    bool stopping;
     bool near_limit;                                    /* stopped because `next` crosses the instruction limit */
     bool lost_code;                                     /* a block was entered whose bytes cannot be read: engine failure */
     u32 nhooks;                                         /* code hooks ever added */
@@ -286,7 +313,7 @@ struct vcpu {
     bool invalid;                                       /* from UC_HOOK_INSN_INVALID */
     bool trapped;                                       /* vcpu_trap_here() */
     struct table code_hooks;
-    bool io_fault, io_stop;
+    bool io_fault;
     u64 fills;
     struct { u64 vpage; u32 frame, serial; } itlb[ITLB];  /* code page -> frame, written by fetch fills */
     u64 open_gpa;                                       /* page behind the open-bus window, for messages */

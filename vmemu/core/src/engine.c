@@ -384,8 +384,7 @@ void machine_free(struct machine *m)
 {
     if (!m)
         return;
-    while (m->snap)
-        snap_drop(m, m->snap);
+    snap_free(m);
     for (u32 i = 0; i < m->nvcpus; i++)
         vcpu_free(m->vcpu[i]);
     table_free(&m->tokens);

@@ -241,7 +241,7 @@ int vcpu_run(struct vcpu *v, u64 cycle_limit, u64 insn_limit)
 
         if (v->pend.kind)
             kind = deliver(v);
-        else if (v->io_stop) {
+        else if (v->io_stop && vcpu_settled(v)) {
             v->io_stop = false;
             return leave(v, EXIT_STOP);
         } else if (v->irq_lines && vcpu_settled(v) && a->irq_ready(v)) {

@@ -13,11 +13,8 @@
 
 #include "core.h"
 
-struct saved_vcpu {
-    struct vcpu_state state;
-    struct block block;
-    u64 starts[(BLOCK_BYTES_MAX + 63) / 64];
-    u8 entered, has_block;
+struct kept_vcpu {
+    struct saved_vcpu saved;
     uc_context *regs;
     void *arch;
 };
@@ -34,7 +31,7 @@ struct snapshot {
     struct s2_stats stats;
     struct table tokens, gfns;
     u32 nvcpus;
-    struct saved_vcpu vcpu[MAX_VCPUS];
+    struct kept_vcpu vcpu[MAX_VCPUS];
     /* frames as they were */
     u64 *copied;                                        /* bit per frame; free frames count as copied: nobody needs their bytes */
     u8 *pages;                                          /* nframes pages of address space */
@@ -52,106 +49,184 @@ static bool table_copy(struct table *to, const struct table *from)
     return to->keys;
 }
 
-static void *clone(const void *from, size_t n)
+static void *reserve(size_t bytes)
 {
-    void *p = malloc(n ? n : 1);
+    void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-    if (p)
-        memcpy(p, from, n);
-    return p;
+    return p == MAP_FAILED ? NULL : p;
 }
 
-static void discard(struct snapshot *s, u32 nframes)
+static void unreserve(void *p, size_t bytes)
 {
-    for (u32 i = 0; i < s->nvcpus; i++) {
+    if (p)
+        munmap(p, bytes ? bytes : 1);
+}
+
+static void destroy(struct machine *m, struct snapshot *s)
+{
+    for (u32 i = 0; i < MAX_VCPUS; i++) {
         if (s->vcpu[i].regs)
             UC.context_free(s->vcpu[i].regs);
         free(s->vcpu[i].arch);
     }
-    free(s->s2);
-    free(s->frames);
-    free(s->free_list);
-    free(s->slot_free);
+    unreserve(s->s2, (size_t)m->npages * sizeof *s->s2);
+    unreserve(s->frames, (size_t)m->nframes * sizeof *s->frames);
+    unreserve(s->free_list, (size_t)m->nframes * sizeof *s->free_list);
+    unreserve(s->slot_free, (size_t)m->nslots * sizeof *s->slot_free);
+    unreserve(s->pages, (size_t)m->nframes * PAGE_SIZE);
     free(s->copied);
     free(s->which);
     table_free(&s->tokens);
     table_free(&s->gfns);
-    if (s->pages)
-        munmap(s->pages, (size_t)nframes * PAGE_SIZE);
     free(s);
 }
 
-static bool save_vcpu(struct saved_vcpu *to, struct vcpu *v)
+/* A fresh snapshot costs a page fault for each page that it copies; one that was in use before does not. */
+#define SPARE_PAGES 8192                                /* a spare one keeps at most so many */
+
+static struct snapshot *create(struct machine *m)
+{
+    struct snapshot *s = m->spare;
+
+    if (s) {
+        m->spare = s->older;
+        table_free(&s->tokens);
+        table_free(&s->gfns);
+        memset(s->copied, 0, (m->nframes + 63) / 64 * 8);
+        s->n = 0;
+        return s;
+    }
+    s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->s2 = reserve((size_t)m->npages * sizeof *s->s2);
+    s->frames = reserve((size_t)m->nframes * sizeof *s->frames);
+    s->free_list = reserve((size_t)m->nframes * sizeof *s->free_list);
+    s->slot_free = reserve((size_t)m->nslots * sizeof *s->slot_free);
+    s->pages = reserve((size_t)m->nframes * PAGE_SIZE);
+    s->copied = calloc((m->nframes + 63) / 64, 8);
+    s->which = malloc((size_t)m->nframes * sizeof *s->which);
+    if (s->s2 && s->frames && s->free_list && s->slot_free && s->pages && s->copied && s->which)
+        return s;
+    destroy(m, s);
+    return NULL;
+}
+
+static void discard(struct machine *m, struct snapshot *s)
+{
+    u32 spares = 0;
+
+    for (const struct snapshot *i = m->spare; i; i = i->older)
+        spares++;
+    if (spares >= 2) {
+        destroy(m, s);
+        return;
+    }
+    if (s->n > SPARE_PAGES)
+        madvise(s->pages + ((size_t)SPARE_PAGES << PAGE_SHIFT), (size_t)(s->n - SPARE_PAGES) << PAGE_SHIFT, MADV_DONTNEED);
+    s->older = m->spare;
+    m->spare = s;
+}
+
+void snap_free(struct machine *m)
+{
+    while (m->snap) {
+        struct snapshot *s = m->snap;
+        m->snap = s->older;
+        destroy(m, s);
+    }
+    while (m->spare) {
+        struct snapshot *s = m->spare;
+        m->spare = s->older;
+        destroy(m, s);
+    }
+}
+
+void saved_vcpu_take(struct saved_vcpu *to, struct vcpu *v)
 {
     const struct block *b = current_block(v);
 
+    memset(&to->block, 0, offsetof(struct saved_block, starts));
     to->state = v->state;
-    to->has_block = b != NULL;
-    to->entered = v->entered & 1;
-    if (b) {
-        to->block = *b;
-        if (b->starts)
-            memcpy(to->starts, b->starts, (b->size + 63) / 64 * 8);
-    }
-    to->arch = clone(v->arch, v->m->arch->state_size);
-    return to->arch && !UC.context_alloc(v->uc, &to->regs) && !UC.context_save(v->uc, to->regs);
+    if (!b)
+        return;
+    to->block = (struct saved_block){ .addr = b->addr, .n = b->n, .cost = { b->cost[0], b->cost[1] }, .size = b->size, .there = 1,
+                                      .again = v->entered & 1, .has_starts = b->starts != NULL };
+    if (b->starts)
+        memcpy(to->block.starts, b->starts, (b->size + 63) / 64 * 8);
 }
 
-static void load_vcpu(const struct saved_vcpu *from, struct vcpu *v)
+void saved_vcpu_load(const struct saved_vcpu *from, struct vcpu *v)
 {
+    const struct saved_block *b = &from->block;
+
     v->state = from->state;
     v->entered = 0;
-    v->resumed = v->exact = v->rescan = v->kicked = v->near_limit = false;
-    if (from->has_block) {
-        v->held = from->block;
-        if (from->block.starts) {
-            memcpy(v->held_starts, from->starts, sizeof v->held_starts);
+    v->resumed = v->exact = v->rescan = v->near_limit = false;
+    if (b->there) {
+        v->held = (struct block){ .addr = b->addr, .n = b->n, .cost = { b->cost[0], b->cost[1] }, .size = b->size };
+        if (b->has_starts) {
+            memcpy(v->held_starts, b->starts, sizeof v->held_starts);
             v->held.starts = v->held_starts;
         }
-        v->entered = (u64)(uintptr_t)&v->held | from->entered;
+        v->entered = (u64)(uintptr_t)&v->held | (b->again & 1);
         if (!v->open)
             engine_block_done(v);
     }
-    if (v->arch)
+    memset(v->itlb, 0xff, sizeof v->itlb);              /* serials are reused */
+}
+
+static bool save_vcpu(struct kept_vcpu *to, struct vcpu *v)
+{
+    size_t n = v->m->arch->state_size;
+
+    saved_vcpu_take(&to->saved, v);
+    if (n && !to->arch)
+        to->arch = malloc(n);
+    if (n && !to->arch)
+        return false;
+    if (n)
+        memcpy(to->arch, v->arch, n);
+    return (to->regs || !UC.context_alloc(v->uc, &to->regs)) && !UC.context_save(v->uc, to->regs);
+}
+
+static void load_vcpu(const struct kept_vcpu *from, struct vcpu *v)
+{
+    saved_vcpu_load(&from->saved, v);
+    if (v->m->arch->state_size)
         memcpy(v->arch, from->arch, v->m->arch->state_size);
     UC.context_restore(v->uc, from->regs);
-    for (u32 i = 0; i < ITLB; i++)                      /* serials are reused */
-        v->itlb[i].vpage = ~0ull;
 }
 
 struct snapshot *snap_take(struct machine *m)
 {
-    struct snapshot *s = calloc(1, sizeof *s);
-    bool ok = s;
+    struct snapshot *s = create(m);
+    bool ok = s && table_copy(&s->tokens, &m->tokens) && table_copy(&s->gfns, &m->gfns);
 
-    if (!s)
-        return NULL;
-    s->seq = m->snap ? m->snap->seq + 1 : 1;
-    s->s2 = clone(m->s2, (size_t)m->npages * sizeof *m->s2);
-    s->frames = clone(m->frames, (size_t)m->nframes * sizeof *m->frames);
-    s->free_list = clone(m->free_list, (size_t)m->nfree * sizeof *m->free_list);
-    s->slot_free = clone(m->slot_free ? m->slot_free : (u32 *)m, (size_t)m->nslot_free * sizeof *m->slot_free);
-    s->copied = calloc((m->nframes + 63) / 64, 8);
-    s->which = malloc((size_t)m->nframes * sizeof *s->which);
-    s->pages = mmap(NULL, (size_t)m->nframes * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (s->pages == MAP_FAILED)
-        s->pages = NULL;
-    ok = s->s2 && s->frames && s->free_list && s->slot_free && s->copied && s->which && s->pages &&
-         table_copy(&s->tokens, &m->tokens) && table_copy(&s->gfns, &m->gfns);
-    for (; ok && s->nvcpus < m->nvcpus; s->nvcpus++)
-        ok = save_vcpu(&s->vcpu[s->nvcpus], m->vcpu[s->nvcpus]);
+    for (u32 i = 0; ok && i < m->nvcpus; i++)
+        ok = save_vcpu(&s->vcpu[i], m->vcpu[i]);
     if (!ok) {
-        discard(s, m->nframes);
+        if (s)
+            destroy(m, s);
         core_fail("no memory for a snapshot");
         return NULL;
     }
+    s->seq = m->snap ? m->snap->seq + 1 : 1;
+    s->nvcpus = m->nvcpus;
+    memcpy(s->s2, m->s2, (size_t)m->npages * sizeof *m->s2);
+    memcpy(s->frames, m->frames, (size_t)m->nframes * sizeof *m->frames);
+    memcpy(s->free_list, m->free_list, (size_t)m->nfree * sizeof *m->free_list);
+    if (m->slot_free)
+        memcpy(s->slot_free, m->slot_free, (size_t)m->nslot_free * sizeof *m->slot_free);
     s->nfree = m->nfree, s->hand = m->hand, s->serial = m->serial;
     s->slot_next = m->slot_next, s->nslot_free = m->nslot_free;
     s->timing = m->timing;
     s->stats = m->stats;
-    for (u32 f = 0; f < m->nframes; f++)
-        if (m->frames[f].page == NO_FRAME && snap_has(m, f))    /* nor by an older snapshot */
+    for (u32 i = 0; i < m->nfree; i++) {                /* free frames count as copied, unless an older snapshot wants them */
+        u32 f = m->free_list[i];
+        if (snap_has(m, f))
             s->copied[f / 64] |= 1ull << f % 64;
+    }
     s->older = m->snap;
     m->snap = s;
     s2_flush_all(m);
@@ -223,7 +298,7 @@ int snap_restore(struct machine *m, struct snapshot *s)
         struct snapshot *newer = m->snap;
         undo(m, newer);
         m->snap = newer->older;
-        discard(newer, m->nframes);
+        discard(m, newer);
     }
     undo(m, s);
     s2_flush_all(m);
@@ -266,7 +341,7 @@ int snap_drop(struct machine *m, struct snapshot *s)
             memcpy(o->pages + ((size_t)o->n << PAGE_SHIFT), s->pages + ((size_t)i << PAGE_SHIFT), PAGE_SIZE);
             o->which[o->n++] = f;
         }
-    discard(s, m->nframes);
+    discard(m, s);
     s2_flush_all(m);                                    /* what the older one has not copied must be filled read-only again */
     return 0;
 }
