@@ -141,6 +141,16 @@ def test_fetch_aborts_tell_the_target(vcpu: CoreVcpu) -> None:
     assert (vcpu.get("esr_el1"), vcpu.get("far_el1"), vcpu.get("elr_el1")) == (0x8200000F, DATA + 8, DATA + 8)
 
 
+def test_misaligned_pc(vcpu: CoreVcpu) -> None:
+    for _ in range(3):  # also when the block is known already
+        vcpu.set("pc", CODE)
+        vcpu.set("x1", DATA + 6)
+        vcpu.halted = False
+        run(vcpu, BR_X1)
+        assert taken(vcpu, SPX, SYNC)
+        assert (vcpu.get("esr_el1"), vcpu.get("far_el1"), vcpu.get("elr_el1")) == (0x8A000000, DATA + 6, DATA + 6)
+
+
 def test_no_memory_is_an_external_abort(vcpu: CoreVcpu) -> None:
     vcpu.set("x1", 0x20000123)
     run(vcpu, STR_X0_X1)

@@ -165,7 +165,7 @@ const struct arch arch_arm64 = {
     .name = "arm64", .suffix = "aarch64", .uc_arch = UC_ARCH_ARM64, .uc_mode = UC_MODE_ARM, .wake_masked = true,
     .setup = arm64_setup, .reset = arm64_reset,
     .get_pc = get_pc, .set_pc = set_pc,
-    .walk = arm64_walk, .decode = arm64_decode, .sense = arm64_sense,
+    .walk = arm64_walk, .decode = arm64_decode, .sense = arm64_sense, .check_pc = arm64_check_pc,
     .page_fault = arm64_page_fault, .mem_error = arm64_mem_error, .trap = arm64_trap,
     .irq_ready = arm64_irq_ready, .irq_take = arm64_irq_take, .deliver = arm64_deliver,
     .is_halted = is_halted, .clear_halt = clear_halt,

@@ -48,14 +48,15 @@ static inline u32 arm64_el(const struct vcpu *v) { return ENV(v, u32, E_PSTATE) 
 #define SCR_RW (1ull << 10)
 
 /* ESR_EL1 (D13.2.37) */
-enum { EC_UNKNOWN = 0, EC_SVC = 0x15, EC_IABT_LOW = 0x20, EC_IABT = 0x21, EC_DABT_LOW = 0x24, EC_DABT = 0x25, EC_SERROR = 0x2f };
+enum { EC_UNKNOWN = 0, EC_SVC = 0x15, EC_IABT_LOW = 0x20, EC_IABT = 0x21, EC_PC_ALIGNMENT = 0x22,
+       EC_DABT_LOW = 0x24, EC_DABT = 0x25, EC_SERROR = 0x2f };
 #define ESR_EC_SHIFT 26
 #define ESR_IL (1u << 25)
 #define ESR_WNR (1u << 6)
 
 /* Fault status codes; the level goes into the low two bits (table "DFSC" of D13.2.37). */
-enum { FSC_ADDRESS = 0x00, FSC_TRANSLATION = 0x04, FSC_ACCESS_FLAG = 0x08, FSC_PERMISSION = 0x0c, FSC_EXTERNAL = 0x10, FSC_EXTERNAL_WALK = 0x14,
-       FSC_ALIGNMENT = 0x21 };
+enum { FSC_ADDRESS = 0x00, FSC_TRANSLATION = 0x04, FSC_ACCESS_FLAG = 0x08, FSC_PERMISSION = 0x0c, FSC_EXTERNAL = 0x10,
+       FSC_EXTERNAL_WALK = 0x14, FSC_ALIGNMENT = 0x21 };
 
 /* v->irq_lines */
 enum irq_arm64 { ARM64_IRQ, ARM64_FIQ, ARM64_SERROR };
@@ -83,6 +84,7 @@ void arm64_decode(struct vcpu *, const u8 *code, u32 size, struct decoded *);
 void arm64_page_fault(struct vcpu *, const struct walk *, u64 va, enum access);
 void arm64_mem_error(struct vcpu *, u64 gva, u64 gpa, enum access);
 bool arm64_trap(struct vcpu *, struct vm_exit *);
+bool arm64_check_pc(struct vcpu *, u64 pc);
 bool arm64_irq_ready(struct vcpu *);
 bool arm64_irq_take(struct vcpu *, struct vm_exit *);
 enum s2_result arm64_deliver(struct vcpu *);

@@ -350,6 +350,8 @@ struct arch {
     void (*decode)(struct vcpu *, const u8 *code, u32 size, struct decoded *);
     /* what decode depends on besides the bytes (x86: 16/32/64-bit, ppc64: byte order); NULL = nothing */
     u32 (*code_mode)(struct vcpu *);
+    /* may a block start here? false: v->pend says why not (a misaligned PC). NULL: anywhere */
+    bool (*check_pc)(struct vcpu *, u64 pc);
     /* a page is about to be, or was just, translated: hook the instructions that must be trapped */
     void (*sense)(struct vcpu *, u64 va, const u8 *page);
     /* a guest page fault found by walk: turn it into v->pend */

@@ -103,6 +103,8 @@ static struct block *look_up(struct vcpu *v, u64 addr, u32 size)
     const u8 *code;
     struct block *b = l1_slot(v, addr);
 
+    if (v->m->arch->check_pc && !v->m->arch->check_pc(v, addr))
+        return NULL;
     if (!mmu_code(v, addr, size, copy, &code)) {
         v->lost_code = true;
         return NULL;

@@ -40,6 +40,15 @@ void arm64_mem_error(struct vcpu *v, u64 gva, u64 gpa, enum access acc)
     pend_sync(v, PEND_MEM_ERROR, abort_esr(v, FSC_EXTERNAL, acc), true, gva);
 }
 
+/* PC alignment fault (D1.10.4): Unicorn runs code at any address. */
+bool arm64_check_pc(struct vcpu *v, u64 pc)
+{
+    if (!(pc & 3))
+        return true;
+    pend_sync(v, PEND_EXCEPTION, (u32)EC_PC_ALIGNMENT << ESR_EC_SHIFT | ESR_IL, true, pc);
+    return false;
+}
+
 static bool is_hvc(struct vcpu *v)
 {
     u32 insn;
