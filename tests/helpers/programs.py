@@ -196,6 +196,8 @@ def _store_code(a: Assembler, value: int, size: int) -> None:
     """Write `addi(0, value)` over the code at register 2, and set registers 5 and 4 for its way back."""
     insn = a.new_addi(value)
     isa = {"X86": "x86_64", "Arm64": "arm64", "Ppc64": "ppc64"}[type(a).__name__]
+    if isa == "x86_64" and value < 128:  # the short form: as many bytes with its padding, more instructions
+        insn, size = bytes([0x49, 0x83, insn[2], value]), 4
     padded = insn + (b"\x90" * (8 - size) if isa == "x86_64" else _nop(isa))
     a.li(4, int.from_bytes(padded, "big" if isa == "ppc64" else "little"))
     a.store(4, 2, 0)
