@@ -72,6 +72,7 @@ static int reset(struct vcpu *v)
 
 static u64 get_pc(struct vcpu *v) { return *env64(v, ENV_NIP); }
 static void set_pc(struct vcpu *v, u64 pc) { *env64(v, ENV_NIP) = pc; }
+static u32 code_mode(struct vcpu *v) { return msr(v) & MSR_LE; }
 static bool is_halted(struct vcpu *v) { return *(u32 *)((u8 *)v->cpu + CPU_HALTED); }
 static void clear_halt(struct vcpu *v) { *(u32 *)((u8 *)v->cpu + CPU_HALTED) = 0; }
 
@@ -191,7 +192,7 @@ static int reg_set(struct vcpu *v, u32 r, u64 value)
 const struct arch arch_ppc64 = {
     .name = "ppc64", .state_size = sizeof(struct ppc64_state), .suffix = "ppc64", .uc_arch = UC_ARCH_PPC, .uc_mode = UC_MODE_PPC64 | UC_MODE_BIG_ENDIAN, .big_endian = true,
     .setup = setup, .reset = reset, .destroy = destroy, .get_pc = get_pc, .set_pc = set_pc,
-    .walk = ppc64_walk, .decode = ppc64_decode, .sense = ppc64_sense,
+    .walk = ppc64_walk, .decode = ppc64_decode, .code_mode = code_mode, .sense = ppc64_sense,
     .page_fault = ppc64_page_fault, .mem_error = ppc64_mem_error, .trap = ppc64_trap,
     .irq_ready = ppc64_irq_ready, .irq_take = ppc64_irq_take, .deliver = ppc64_deliver,
     .is_halted = is_halted, .clear_halt = clear_halt, .reg_get = reg_get, .reg_set = reg_set,

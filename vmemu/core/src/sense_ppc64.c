@@ -64,13 +64,11 @@ static enum sensitive classify(u32 insn)
 
 bool ppc64_insn(struct vcpu *v, u64 pc, u32 *insn)
 {
-    u8 copy[BLOCK_BYTES_MAX];
-    const u8 *code;
+    const u8 *code = mmu_code_at(v, pc);
 
-    if (!mmu_code(v, pc, 4, copy, &code))
-        return false;
-    *insn = load32(code, msr(v) & MSR_LE);
-    return true;
+    if (code)
+        *insn = load32(code, msr(v) & MSR_LE);
+    return code != NULL;
 }
 
 /* The instruction is done: go on after it. */
