@@ -12,7 +12,7 @@
 #define BLOCK_DEVICE 0x0060000000000405 /* UXN, PXN, AF, attribute 1 */
 /* T0SZ = T1SZ = 16, write-back inner shareable walks, 4 KiB granules (DDI 0487 D13.2.131); IPS is added */
 #define TCR 0xb5103510
-#define SCTLR 0x30d5183d                /* RES1 bits; I, C, M; stack alignment checks; EL0 may wait, nothing else */
+#define SCTLR 0x34d5983d                /* RES1 bits; I, C, M; stack alignment checks; EL0 may wait and clean code (UCI, UCT) */
 
     .section .text.boot, "ax"
     .globl _start
