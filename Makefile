@@ -23,7 +23,7 @@ $(VENV)/.run: pyproject.toml setup.py
 		|| { echo "Python.h is missing: apt-get install python3-dev"; exit 1; }
 	@command -v gcc >/dev/null || { echo "gcc is missing: apt-get install gcc"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check -e .
+	$(BIN)/pip install -q --disable-pip-version-check 'setuptools>=68' -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

@@ -81,6 +81,7 @@ def make() -> FFI:
         libraries=["dl"],
         extra_compile_args=flags,
         extra_link_args=link,
+        py_limited_api=False,  # one file name from every way to build it: an old one must not hide a new one
     )
     return builder
 

@@ -29,4 +29,7 @@ class BuildWithImages(build_py):
         return [MANIFEST, *map(Path, json.loads((ROOT / MANIFEST).read_text())["images"])]
 
 
-setup(cffi_modules=["cffi_build.py:ffibuilder"], cmdclass={"build_py": BuildWithImages})
+setup(
+    cffi_modules=["cffi_build.py:ffibuilder"],
+    cmdclass={"build_py": BuildWithImages},
+)
