@@ -16,7 +16,8 @@ ISR, TMR, IRR, ESR, ICR, ICR_HIGH = 0x100, 0x180, 0x200, 0x280, 0x300, 0x310
 LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR = range(0x320, 0x380, 0x10)
 INITIAL, CURRENT, DIVIDE, SELF_IPI = 0x380, 0x390, 0x3E0, 0x3F0
 LVTS = (LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR)
-_WRITABLE = (TPR, EOI, SVR, ESR, INITIAL, DIVIDE, SELF_IPI, *LVTS)  # as MSRs; ICR apart
+#: Highest value that WRMSR takes; ICR apart.
+_HIGHEST = dict.fromkeys((TPR, SVR, INITIAL, DIVIDE, *LVTS), 0xFFFFFFFF) | {EOI: 0, ESR: 0, SELF_IPI: 0xFF}
 
 ENABLE = 0x100  # SVR
 MASKED = 1 << 16  # LVT
@@ -51,6 +52,7 @@ class Lapic:
 
     def reset(self) -> None:
         self.x2apic = False
+        self.mapped = True  # the register window answers; IA32_APIC_BASE can take it away
         self.tpr = 0
         self.svr = 0xFF
         self.ldr = 0
@@ -97,6 +99,11 @@ class Lapic:
         self.isr |= 1 << vector
         self._update()
         return vector
+
+    def set_tpr(self, value: int) -> None:
+        """Task priority, 8 bits; CR8 is its upper half."""
+        self.tpr = value
+        self._update()
 
     def _update(self) -> None:
         self._line(self.pending() is not None)
@@ -188,10 +195,12 @@ class Lapic:
     # ------------------------------------------------------------- registers
     def read(self, offset: int, size: int) -> int:
         """xAPIC register: 32 bits at multiples of 16; what does not exist reads zero."""
+        if not self.mapped:
+            return (1 << 8 * size) - 1
         return self._get(offset & 0xFF0) >> 8 * (offset & 3) & 0xFFFFFFFF if offset & 0xF < 4 else 0
 
     def write(self, offset: int, size: int, value: int) -> None:
-        if offset & 0xF or size != 4:
+        if offset & 0xF or size != 4 or not self.mapped:
             return
         if offset == ICR_HIGH:
             self.icr = self.icr & 0xFFFFFFFF | (value >> 24) << 32
@@ -215,7 +224,7 @@ class Lapic:
             return False
         if offset == ICR:
             self._command(value & 0xFFFFFFFF, value >> 32)
-        elif value >> 32 or offset not in _WRITABLE or offset in (EOI, ESR) and value:
+        elif not 0 <= value <= _HIGHEST.get(offset, -1):
             return False
         elif offset == SELF_IPI:
             self.request(value & 0xFF)
@@ -244,8 +253,7 @@ class Lapic:
         if offset == EOI:
             self._end_of_interrupt()
         elif offset == TPR:
-            self.tpr = value & 0xFF
-            self._update()
+            self.set_tpr(value & 0xFF)
         elif offset == SVR:
             self.svr = value & 0x1FF
             if not value & ENABLE:  # software disable masks every local source (SDM 3, 10.4.7.2)
@@ -274,8 +282,10 @@ class Lapic:
             self._set_deadline(None)
 
     # ----------------------------------------------------------------- state
-    _SAVED = ("x2apic", "tpr", "svr", "ldr", "dfr", "esr", "icr", "isr", "irr", "tmr", "initial", "divide", "started",
-              "deadline")  # fmt: skip
+    _SAVED = (
+        "x2apic", "mapped", "tpr", "svr", "ldr", "dfr", "esr", "icr", "isr", "irr", "tmr", "initial", "divide",
+        "started", "deadline",
+    )  # fmt: skip
 
     def save(self) -> State:
         state: State = {name: getattr(self, name) for name in self._SAVED}

@@ -97,7 +97,7 @@ static bool msr_valid(u32 msr, u64 val)
             if ((val >> i & 0xff) > 7 || (val >> i & 0xff) == 2 || (val >> i & 0xff) == 3)
                 return false;
         return true;
-    case 0x17a:
+    case 0x17a: case 0x401:
         return val == 0;
     case 0xc0000084: case 0xc0000103:
         return val >> 32 == 0;

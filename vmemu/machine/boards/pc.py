@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from vmemu.devices import lapic as apic
 from vmemu.devices.base import State
 from vmemu.devices.com1 import Com1
 from vmemu.devices.debug_exit import DebugExit
@@ -35,7 +34,9 @@ IRQ_INTR, IRQ_NMI = 0, 1  # vCPU lines: core's enum irq_x86_64, by bit number
 
 #: REG_READ and REG_WRITE addresses that are no MSR (core.h): CR8, the task priority.
 CR8 = 1 << 32
+CPUID_APIC = 1 << 9  # leaf 1 EDX follows IA32_APIC_BASE (SDM 3, 10.4.3)
 APIC_BASE, TSC_DEADLINE = 0x1B, 0x6E0
+MISC_ENABLE, MC0_CTL = 0x1A0, 0x400
 X2APIC_FIRST, X2APIC_LAST = 0x800, 0x8FF
 BSP, EXTD, GLOBAL_ENABLE = 1 << 8, 1 << 10, 1 << 11  # IA32_APIC_BASE (SDM 3, 10.4.4)
 
@@ -52,6 +53,7 @@ class Pc(Board):
         #: leaf -> function; protocols add theirs (0x40000000 ...) and take them out again
         self.cpuid_leaves: dict[int, CpuidLeaf] = dict(CPUID_LEAVES)
         self.apic_base = LAPIC_BASE | BSP | GLOBAL_ENABLE
+        self.stored = {MISC_ENABLE: 1, MC0_CTL: 0}
         self.lapic = Lapic(
             0, machine.now, lambda level: self._line(IRQ_INTR, level), nmi=lambda: self._line(IRQ_NMI, True),
             changed=lambda: machine.deadline_changed() if machine.vcpus else None,
@@ -89,13 +91,24 @@ class Pc(Board):
             )
         # what kernels probe without asking CPUID first (SDM 4, table 2-2); the machine check bank is in the C unit
         for msr, name, value in (
-            (0x179, "IA32_MCG_CAP", 1), (0x400, "IA32_MC0_CTL", 0), (0x8B, "IA32_BIOS_SIGN_ID", 0),
-            (0x3A, "IA32_FEATURE_CONTROL", 1), (0x1A0, "IA32_MISC_ENABLE", 1), (0xFE, "IA32_MTRRCAP", 0),
+            (0x179, "IA32_MCG_CAP", 1), (0x8B, "IA32_BIOS_SIGN_ID", 0),
+            (0x3A, "IA32_FEATURE_CONTROL", 1), (0xFE, "IA32_MTRRCAP", 0),
         ):  # fmt: skip
             self.registers[msr] = constant(name, value)
+        for msr, name in ((MISC_ENABLE, "IA32_MISC_ENABLE"), (MC0_CTL, "IA32_MC0_CTL")):
+            self.registers[msr] = SystemRegister(
+                name,
+                lambda _vcpu, msr=msr: self.stored[msr],  # type: ignore[misc]
+                lambda _vcpu, value, msr=msr: self._store(msr, value),  # type: ignore[misc]
+            )
+
+    def _store(self, msr: int, value: int) -> None:
+        if msr == MC0_CTL and value not in (0, (1 << 64) - 1):  # all or nothing (SDM 3, 15.3.2.1)
+            raise RegisterFault("IA32_MC0_CTL")
+        self.stored[msr] = value
 
     def _write_cr8(self, _vcpu: CoreVcpu, value: int) -> None:
-        self.lapic.write(apic.TPR, 4, value << 4)
+        self.lapic.set_tpr(value << 4)
 
     def _write_apic_base(self, _vcpu: CoreVcpu, value: int) -> None:
         """Mode changes that SDM 3, 10.12.5 allows; the window does not move."""
@@ -109,6 +122,7 @@ class Pc(Board):
         if not wanted:
             self.lapic.reset()
         self.lapic.x2apic = bool(value & EXTD)
+        self.lapic.mapped = wanted == GLOBAL_ENABLE
 
     def _read_x2apic(self, offset: int) -> int:
         value = self.lapic.read_msr(offset)
@@ -133,7 +147,10 @@ class Pc(Board):
 
     def cpuid(self, vcpu: CoreVcpu, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
         found = self.cpuid_leaves.get(leaf)
-        return (0, 0, 0, 0) if found is None else found(vcpu, subleaf)
+        a, b, c, d = (0, 0, 0, 0) if found is None else found(vcpu, subleaf)
+        if leaf == 1 and not self.apic_base & GLOBAL_ENABLE:
+            d &= ~CPUID_APIC
+        return a, b, c, d
 
     # ------------------------------------------------------------------ boot
     @classmethod
@@ -172,11 +189,13 @@ class Pc(Board):
             self.reset_vcpu(vcpu, image.entry_paddr, dtb, image.entry_paddr)
 
     def save(self) -> State:
-        return super().save() | {"apic_base": self.apic_base}
+        stored = {str(msr): value for msr, value in self.stored.items()}
+        return super().save() | {"apic_base": self.apic_base, "stored": stored}
 
     def load(self, state: State) -> None:
         super().load(state)
         self.apic_base = state["apic_base"]
+        self.stored = {int(msr): value for msr, value in state["stored"].items()}
 
     # ----------------------------------------------------------------- exits
     def on_irq_window(self, vcpu: CoreVcpu) -> None:
