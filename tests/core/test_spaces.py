@@ -10,10 +10,10 @@ import random
 import struct
 
 import pytest
-from helpers.assembler import Assembler
 from helpers.bare import CODE, ISAS, Guest, assembler, ended
 
 from vmemu.core import ExitKind
+from vmemu.lab.assembler import Assembler
 
 VA = 0x800000  # from the start of RAM; beyond the identity map of the first 2 MiB
 TREE, SHARED = (0x140000, 0x150000), (0x160000, 0x170000)  # tables of each space, its code page

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Guest code for tests of the engine, written once for three architectures (helpers.assembler)."""
+"""Guest code for tests of the engine, written once for three architectures (vmemu.lab.assembler)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from helpers.assembler import X86, Assembler
 from helpers.bare import CODE, DATA, RAM, assembler
+
+from vmemu.lab.assembler import X86, Assembler
 
 PAGE = 4096
 
