@@ -113,6 +113,32 @@ static int fault(struct vcpu *v)
     }
 }
 
+/* A block was entered that the guest's tables do not let it fetch: mmu_fill() grants EXEC together with WRITE on frames that hold
+ * translated code, and they may be mapped without execute rights here. Nothing of the block has run. */
+static int cannot_fetch(struct vcpu *v, uc_err e)
+{
+    struct machine *m = v->m;
+    u64 pc = m->arch->get_pc(v);
+    struct walk w = { 0 };
+
+    v->lost_code = false;
+    v->fill_access = ACC_FETCH;
+    v->exit.gva = pc;
+    v->exit.access = ACC_FETCH;
+    switch (m->arch->walk(v, pc, ACC_FETCH, &w)) {
+    case WALK_FAULT:
+        v->count[C_FAULT_GUEST]++;
+        ring_put(&m->ring, v->cycles, v->insns, v->id, EV_GUEST_FAULT, pc, w.fault, ACC_FETCH);
+        m->arch->page_fault(v, &w, pc, ACC_FETCH);
+        return EXIT_NONE;
+    case WALK_S2:
+        v->exit.gpa = w.gpa;
+        return need_page(v, false);
+    default:
+        return engine_error(v, "code bytes not found", e);
+    }
+}
+
 /* Unicorn came back from inside a block: remember how much of it has run. */
 static void mark_open(struct vcpu *v, bool fetching)
 {
@@ -195,7 +221,7 @@ static int go(struct vcpu *v)
 
     v->exact = false;
     if (v->lost_code)
-        return engine_error(v, "code bytes not found", e);
+        return cannot_fetch(v, e);
     if (v->stopping) {                                  /* from the block hook: between two blocks */
         if (v->rescan)
             engine_drop_page(v, a->get_pc(v));
