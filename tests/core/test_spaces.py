@@ -63,11 +63,27 @@ def switch(a: Assembler, isa: str, value: int) -> None:
         a.raw(struct.pack(">II", 0x7C0003A6 | 15 << 21 | (48 & 31) << 16 | (48 >> 5) << 11, 0x4C00012C))
 
 
-def prepare(isa: str) -> Guest:
+def body(isa: str, kind: int) -> bytes:
+    """Two functions of one size: six multiplications, or (x86) 24 NOPs, or six loads."""
+    a = assembler(isa, VA)
+    a.addi(0, 1000 if kind else 1)
+    for _ in range(6):
+        if not kind:
+            a.mul(1, 1)
+        elif isa == "x86_64":
+            a.raw(b"\x90" * 4)
+        else:
+            a.load(1, 5)
+    a.ret()
+    return a.code()
+
+
+def prepare(isa: str, kinds: tuple[int, int] = (0, 1)) -> Guest:
     g = Guest(isa, b"")
     spaces = [build_tables(g, s) for s in (0, 1)]
     a = assembler(isa)
     a.li(0, 0)
+    a.li(5, g.base + CODE)
     a.li(6, ROUNDS)
     a.label("loop")
     for s in (0, 1):
@@ -78,12 +94,7 @@ def prepare(isa: str) -> Guest:
     a.halt()
     g.write(CODE, a.code())
     for s in (0, 1):
-        shared = assembler(isa, VA)
-        shared.addi(0, 1 if s == 0 else 1000)
-        for _ in range(3 * s):
-            shared.mul(1, 1)
-        shared.ret()
-        g.write(SHARED[s], shared.code())
+        g.write(SHARED[s], body(isa, kinds[s]))
     v = g.vcpu
     if isa == "x86_64":
         v.set("cr3", spaces[0])
@@ -100,7 +111,7 @@ def prepare(isa: str) -> Guest:
 
 def expected_count(isa: str) -> int:
     one = LI[isa] + SWITCH[isa] + 1 + 2
-    return 2 * LI[isa] + ROUNDS * (2 * one + 3 + 2) + 1
+    return 3 * LI[isa] + ROUNDS * (2 * one + 12 + (18 if isa == "x86_64" else 0) + 2) + 1
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -110,6 +121,18 @@ def test_each_space_runs_its_own_code(isa: str) -> None:
     assert ended(x), x
     assert g.get(0) == ROUNDS * 1001
     assert g.vcpu.insns == expected_count(isa)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_cost_is_that_of_the_code_that_ran(isa: str) -> None:
+    """Alternating costs what half of each alone costs, although address and size of both are the same."""
+    cycles = {}
+    for kinds in ((0, 0), (0, 1), (1, 1)):
+        g = prepare(isa, kinds)
+        assert ended(g.run())
+        cycles[kinds] = g.vcpu.cycles
+    assert cycles[0, 0] != cycles[1, 1]
+    assert 2 * cycles[0, 1] == cycles[0, 0] + cycles[1, 1]
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Flat functions for the Python face, and the benchmarks that must not cross into Python. */
+/* Flat functions for the Python face. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "api.h"
 
@@ -91,36 +90,4 @@ u32 machine_nonzero(struct machine *m, u32 from)
     while (from < m->npages && m->s2[from].state == S2_ZERO)
         from++;
     return from;
-}
-
-static double now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-double bench_tokens(u32 live, u64 rounds)
-{
-    struct table t;
-    u64 val = 0, sum = 0, next = 1;
-    u32 log2 = 4;
-
-    while (1u << log2 < live * 4)
-        log2++;
-    if (table_init(&t, log2))
-        return -1;
-    for (; next <= live; next++)
-        table_put(&t, next << 12, next);
-    double start = now_ns();
-    for (u64 i = 0; i < rounds; i++, next++) {          /* the table holds `live` tokens throughout: one comes, the oldest goes */
-        table_put(&t, next << 12, next);
-        sum += (u64)table_get(&t, (next - live / 2) << 12, &val);
-        table_del(&t, (next - live) << 12, &val);
-    }
-    double ns = (now_ns() - start) / (double)rounds;
-    bool right = sum == rounds && t.live == live;
-    table_free(&t);
-    return right ? ns : -1;
 }

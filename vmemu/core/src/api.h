@@ -18,4 +18,5 @@ u32 machine_copy(struct machine *, u64 gpa, void *buf, u32 len, bool write);  /*
 int machine_ring(struct machine *, u32 log2);
 u32 machine_nonzero(struct machine *, u32 from);                /* next page index >= from that is not known to be zero; npages at the end */
 double bench_tokens(u32 live, u64 rounds);                      /* ns for one put + get + del */
+void *bench_callback(const char *which);                        /* C hooks for plain Unicorn: count, identity */
 #endif

@@ -108,5 +108,6 @@ int table_put(struct table *, uint64_t key, uint64_t val);
 int table_get(const struct table *, uint64_t key, uint64_t *val);
 int table_del(struct table *, uint64_t key, uint64_t *val);
 double bench_tokens(uint32_t live, uint64_t rounds);
+void *bench_callback(const char *which);
 
 extern "Python" int vmemu_io(void *ctx, uint32_t vcpu, int kind, uint64_t addr, uint32_t size, uint64_t *value);
