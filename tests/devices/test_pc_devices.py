@@ -131,6 +131,9 @@ def test_tsc_deadline_mode() -> None:
     assert chip.next_deadline() == 500
     chip.on_deadline(600)
     assert chip.acknowledge() == 0x31
+    chip.write(lapic.EOI, 4, 0)
+    chip.set_tsc_deadline(0)
+    assert chip.acknowledge() == 0x31
 
 
 def test_messages_to_itself_and_others() -> None:

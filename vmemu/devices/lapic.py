@@ -165,8 +165,10 @@ class Lapic:
 
     def set_tsc_deadline(self, ns: int | None) -> None:
         """IA32_TSC_DEADLINE, converted by the board. Ignored unless the timer is in that mode."""
-        if self._mode == TSC_DEADLINE:
-            self._set_deadline(ns)
+        if self._mode != TSC_DEADLINE:
+            return
+        self._set_deadline(ns)
+        self.on_deadline(self._now())  # a deadline that has passed fires at once
 
     @property
     def in_tsc_mode(self) -> bool:
