@@ -9,7 +9,7 @@ CORE_SOURCES := cffi_build.py $(wildcard vmemu/core/src/*.[ch]) $(wildcard vmemu
 
 .PHONY: help demo test test-all lint images check-images sanitize wheel-check clean
 help:
-	@echo "make demo          boot all three guests with an eighth of the memory they use"
+	@echo "make demo          boot all three guests with a quarter of the memory they use"
 	@echo "make test          the tests; make test-all also runs the slow ones"
 	@echo "make sanitize      the C unit's tests under ASan and UBSan"
 	@echo "make lint          ruff and mypy --strict"
@@ -37,9 +37,9 @@ $(VENV)/.core: $(CORE_SOURCES) | $(VENV)/.run
 demo: $(VENV)/.core
 	@mkdir -p build
 	@set -e; for isa in $(ISAS); do \
-		set -- boot walk --isa $$isa -m 64M --resident 8M --store file:build/demo.swap \
-			--append "pages=8192 passes=2" --json build/demo-$$isa.json; \
-		echo; echo "\$$ vmemu $$*"; $(BIN)/vmemu "$$@"; \
+		run="boot walk --isa $$isa -m 64M --resident 8M --store file:build/demo.swap --json build/demo-$$isa.json"; \
+		echo; echo "\$$ vmemu $$run --append 'pages=8192 passes=2'"; \
+		$(BIN)/vmemu $$run --append 'pages=8192 passes=2'; \
 		$(BIN)/python tools/demo_line.py build/demo-$$isa.json; done
 
 test: $(VENV)/.dev $(VENV)/.core
