@@ -17,9 +17,14 @@ class Console:
         self.keep = keep
         self._line = bytearray()
         self._input: deque[int] = deque()
+        self.written = 0  # bytes from the guest, up to now in its time
+        self._shown = 0  # bytes that the sink has had: more, after a step back in time
+        #: Called with each input, for a recording.
+        self.on_input: Callable[[bytes], None] | None = None
 
     def put(self, byte: int) -> None:
         """One byte from the guest."""
+        self.written += 1
         if len(self.output) < self.keep:
             self.output.append(byte)
         else:
@@ -29,13 +34,19 @@ class Console:
             self.flush()
 
     def flush(self) -> None:
-        if self._line and self.sink is not None:
-            self.sink(bytes(self._line))
+        """Pass on what the sink has not had: a run that goes over the same stretch again shows nothing twice."""
+        fresh = min(self.written - self._shown, len(self._line))
+        if fresh > 0:
+            if self.sink is not None:
+                self.sink(bytes(self._line[-fresh:]))
+            self._shown = self.written
         self._line.clear()
 
     def type(self, data: bytes) -> None:
         """Input for the guest."""
         self._input.extend(data)
+        if self.on_input is not None:
+            self.on_input(data)
 
     def get(self) -> int | None:
         """Next input byte, None when there is none."""
@@ -43,11 +54,18 @@ class Console:
 
     def save(self) -> tuple[int, bytes, tuple[int, ...]]:
         """How much was written, the unfinished line, and the input that is left."""
-        return len(self.output), bytes(self._line), tuple(self._input)
+        return self.written, bytes(self._line), tuple(self._input)
 
     def load(self, state: tuple[int, bytes, tuple[int, ...]]) -> None:
         """Back to a saved state: what was written since is taken back, as far as the guest is concerned."""
-        written, line, left = state
-        del self.output[written:]
+        self.written, line, left = state
+        del self.output[self.written :]
+        self.lost = max(0, self.written - self.keep)
         self._line = bytearray(line)
         self._input = deque(left)
+
+    def continue_after(self, output: bytes, state: tuple[int, bytes, tuple[int, ...]]) -> None:
+        """Take over from another process: its output is history, and its unfinished line was not shown here."""
+        self.output = bytearray(output)
+        self.load(state)
+        self._shown = self.written - len(self._line)

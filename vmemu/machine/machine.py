@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmemu.clock.choices import Choices
 from vmemu.clock.queue import EventQueue
@@ -15,6 +15,9 @@ from vmemu.machine.board import Board, Outcome, RegisterFault
 from vmemu.machine.console import Console
 from vmemu.machine.result import FAILED, HOST, LIMIT, OK, STALLED, RunResult, make_result
 from vmemu.memory.memory import Memory
+
+if TYPE_CHECKING:
+    from vmemu.machine.boot import BootOptions
 
 #: A lone vCPU comes back to Python at least this often (cycles), to show progress. At a block's end: no part of the guest's path.
 SLICE = 400_000_000
@@ -47,6 +50,12 @@ class Machine:
         self._now_vcpu = 0
         self._running = False
         self._idle_turns = 0
+        #: vCPU and cycle limit of a turn that an exact stop interrupted: it goes on, or stopping would change the schedule.
+        self._turn_open: tuple[int, int] | None = None
+        #: What it was made from, for recordings and snapshots on disk; set by `boot`.
+        self.options: BootOptions | None = None
+        self.images: dict[str, str] = {}
+        self.queue.choose = self.choices.choose
         self.time_units = 0  # CYC: how far every vCPU that is not halted has come
         self._units_per_us = board.cpu_hz // 1_000_000 * CYC
         core.io = self._io
@@ -181,7 +190,7 @@ class Machine:
         except EngineError as error:
             status, reason = HOST, f"engine failure: {error}"
         except VmemuError as error:
-            status, reason = HOST, str(error)
+            status, reason = error.status, str(error)
         self.console.flush()
         self.time_units = max(self.time_units, *(v.cycles for v in self.vcpus))
         self.result = make_result(self, status, reason, self.guest_status, time.perf_counter() - started)
@@ -204,10 +213,26 @@ class Machine:
             if on_progress is not None:
                 on_progress(self)
 
-    def _turn(self, stop_vcpu: int = 0, insn_limit: int = NO_LIMIT) -> tuple[int, str] | None:
-        """One run of one vCPU, and its exit served."""
-        if self._powered_off:
+    @property
+    def insns(self) -> int:
+        """Instructions completed by all vCPUs: the machine's own index of instants."""
+        return sum(v.insns for v in self.vcpus)
+
+    def run_to(self, index: int) -> tuple[int, str] | None:
+        """Run until all vCPUs together have completed exactly `index` instructions; (status, reason) when it ended before."""
+        while self.insns < index:
+            end = self._turn(None, index)
+            if end is not None:
+                return end
+        return None
+
+    def _turn(self, stop_vcpu: int | None = 0, insn_limit: int = NO_LIMIT) -> tuple[int, str] | None:
+        """One run of one vCPU, and its exit served. `insn_limit` is of vCPU `stop_vcpu`; None: of all together."""
+        if self._powered_off and all(v.settled for v in self.vcpus):
             return self._ended()
+        if self._turn_open is not None:
+            number, limit = self._turn_open
+            return self._run_vcpu(self.vcpus[number], limit, stop_vcpu, insn_limit)
         ready = [v for v in self.vcpus if v.runnable]
         if all(v.settled for v in self.vcpus):
             if ready:
@@ -220,10 +245,20 @@ class Machine:
             return self._idle()
         self._idle_turns = 0
         vcpu = self._pick(ready)
-        limit = self._limit(vcpu, len(ready))
+        return self._run_vcpu(vcpu, self._limit(vcpu, len(ready)), stop_vcpu, insn_limit)
+
+    def _run_vcpu(self, vcpu: CoreVcpu, limit: int, stop_vcpu: int | None, insn_limit: int) -> tuple[int, str] | None:
+        if insn_limit != NO_LIMIT and stop_vcpu is None:
+            insn_limit += vcpu.insns - self.insns
+        elif stop_vcpu != vcpu.id:
+            insn_limit = NO_LIMIT
+        self._turn_open = None
         self._now_vcpu, self._running = vcpu.id, True
         try:
-            ex = vcpu.run(limit, insn_limit if vcpu.id == stop_vcpu else NO_LIMIT)
+            ex = vcpu.run(limit, insn_limit)
+            if ex.kind is ExitKind.LIMIT and ex.nr:
+                self._turn_open = vcpu.id, limit
+                return None
             return self._serve(vcpu, ex)
         finally:
             self._running = False
@@ -235,7 +270,7 @@ class Machine:
                 return vcpu
         ready.sort(key=lambda v: (v.cycles, v.id))
         behind = [v for v in ready if v.cycles - ready[0].cycles <= QUANTUM * CYC]
-        return behind[self.choices.choose("vcpu", len(behind))]
+        return behind[self.choices.choose("vcpu", len(behind), [v.id for v in behind])]
 
     def _limit(self, vcpu: CoreVcpu, ready: int) -> int:
         turn = SLICE
@@ -311,6 +346,15 @@ class Machine:
     @power.setter
     def power(self, state: tuple[bool, int | None]) -> None:
         self._powered_off, self.guest_status = state
+
+    def save_turn(self) -> list[Any]:
+        """Where the run loop stands."""
+        return [self._idle_turns, self._now_vcpu, None if self._turn_open is None else list(self._turn_open)]
+
+    def load_turn(self, state: list[Any]) -> None:
+        self._idle_turns, self._now_vcpu, turn = state
+        self._turn_open = None if turn is None else (int(turn[0]), int(turn[1]))
+        self._running = False
 
     def close(self) -> None:
         """Give the store back. The machine cannot run afterwards."""

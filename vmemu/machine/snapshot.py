@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An instant of one machine. Restoring an older snapshot ends the newer ones."""
+    """An instant of one machine, after `insns` instructions of all vCPUs. Restoring an older one ends the newer ones."""
 
     core: CoreSnapshot
     insns: int
@@ -26,6 +26,7 @@ class Snapshot:
     memory: dict[str, Any]
     choices: dict[str, Any]
     queue: list[tuple[int, Any, str]]
+    turn: list[Any]
     console: tuple[int, bytes, tuple[int, ...]]
     power: tuple[bool, int | None]
 
@@ -34,12 +35,13 @@ def take(machine: Machine) -> Snapshot:
     """Remember this instant. Not from inside a device's callback."""
     return Snapshot(
         core=machine.core.take_snapshot(),
-        insns=machine.vcpus[0].insns,
+        insns=machine.insns,
         time=machine.time_units,
         board=machine.board.save(),
         memory=machine.memory.save(),
         choices=machine.choices.save(),
         queue=machine.queue.pending(),
+        turn=machine.save_turn(),
         console=machine.console.save(),
         power=machine.power,
     )
@@ -47,14 +49,15 @@ def take(machine: Machine) -> Snapshot:
 
 def restore(machine: Machine, snapshot: Snapshot) -> None:
     """Back to that instant; the snapshot stays usable. Raises EngineError when it is of another machine, or gone."""
+    machine.board.load(snapshot.board)  # first: what it does to lines and clocks is overwritten
     machine.core.restore_snapshot(snapshot.core)
     machine.time_units = snapshot.time
+    machine.load_turn(snapshot.turn)
     machine.memory.load(snapshot.memory)
     machine.choices.load(snapshot.choices)
     machine.queue.replace(snapshot.queue)
     machine.console.load(snapshot.console)
     machine.power = snapshot.power
-    machine.board.load(snapshot.board)
 
 
 def drop(machine: Machine, snapshot: Snapshot) -> None:

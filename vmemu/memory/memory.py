@@ -31,6 +31,7 @@ class Memory:
 
     def __init__(self, core: CoreMachine, spec: StoreSpec, latency: Latency, injector: Injector, cpu_hz: int) -> None:
         self.core = core
+        self.injector = injector
         self.store: Store | None = None
         self.last_error = ""
         self._cycles_per_ns = cpu_hz * CYC / 1e9
@@ -181,13 +182,34 @@ class Memory:
         if self.store is not None:
             self._discard_dropped()
         self._owned |= frozenset(self._owner)
-        return {"version": 1, "free": list(self._free), "next": self._next, "owner": dict(self._owner), "owned": self._owned}
+        return {
+            "version": 1, "free": list(self._free), "next": self._next, "owner": dict(self._owner), "owned": self._owned,
+            "injector": self.injector.save() if self.injector.rules else None, "last_error": self.last_error,
+        }  # fmt: skip
 
     def load(self, state: dict[str, Any]) -> None:
         self._free = list(state["free"])
         self._next = state["next"]
         self._owner = dict(state["owner"])
         self._owned = state["owned"]
+        self.last_error = state["last_error"]
+        if state["injector"] is not None:
+            self.injector.load(state["injector"])
+
+    def save_slots(self) -> tuple[int, list[int]]:
+        """First slot never used, and the free ones below it, the next one last: as the C unit keeps them for `ram:`."""
+        self._discard_dropped()
+        free = set(self._free)
+        leaked = [s for s in range(self._next) if s not in free and s not in self._owner]
+        return self._next, [*leaked, *self._free]
+
+    def load_slots(self, first_unused: int, free: list[int], owner: dict[int, int]) -> None:
+        """A store kept by Python that was empty takes over another's slots; their bytes follow by `put_slot`."""
+        self._next, self._free, self._owner = first_unused, list(free), dict(owner)
+
+    def raw_store(self) -> Store | None:
+        """The store without injected failures; None: the C unit keeps it."""
+        return self.store.inner if isinstance(self.store, FaultyStore) else self.store
 
     def close(self) -> None:
         if self.store is not None:

@@ -205,7 +205,7 @@ struct walk {
 
 /* ------------------------------------------------------------------ exits */
 enum exit_kind {
-    EXIT_NONE, EXIT_LIMIT,                              /* cycle or instruction limit reached */
+    EXIT_NONE, EXIT_LIMIT,                              /* cycle or instruction limit reached; nr = 1: the latter, amid a turn */
     EXIT_STAGE2,                                        /* page not resident and Python's store must give it: gpa, gva, access */
     EXIT_HALT,                                          /* HLT, WFI, ... and no interrupt deliverable */
     EXIT_HCALL,                                         /* sc 1, HVC, SMC, VMCALL: nr = architecture's selector; registers hold the rest */

@@ -281,8 +281,10 @@ int vcpu_run(struct vcpu *v, u64 cycle_limit, u64 insn_limit)
             v->halted = false;
         else if (v->halted)
             return leave(v, EXIT_HALT);
-        else if (vcpu_insns(v) >= insn_limit || (vcpu_settled(v) && vcpu_now(v) >= cycle_limit))
+        else if (vcpu_insns(v) >= insn_limit || (vcpu_settled(v) && vcpu_now(v) >= cycle_limit)) {
+            v->exit.nr = vcpu_insns(v) >= insn_limit && !(vcpu_settled(v) && vcpu_now(v) >= cycle_limit);
             return leave(v, EXIT_LIMIT);
+        }
         else
             kind = go(v);
         if (kind != EXIT_NONE)
