@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 from vmemu import bugs as bug_registry
 from vmemu.clock.choices import Choices
+from vmemu.clock.sources import choices_from
 from vmemu.clock.inject import Injector
 from vmemu.core import PAGE_SIZE, CoreMachine
 from vmemu.errors import ConfigError
@@ -44,6 +46,7 @@ class BootOptions:
 
     smp: vCPUs, 1 to 16. image: built-in name, or path of an ELF image. isa: "x86_64", "arm64", "ppc64", None = the image's own.
     memory, resident: sizes as text; resident None = all of memory. store: "ram:", "file:PATH". latency: preset or "85us".
+    seed, pct ("DEPTH[:SEED[:STEPS]]"), choices (a printed list): who decides; at most one of them.
     pin: "LO-HI" ranges that are never paged out. bugs, inject: names and rules. console: called with output.
     """
 
@@ -56,6 +59,8 @@ class BootOptions:
     latency: str = "none"
     append: str = ""
     seed: int = 0
+    pct: str | None = None
+    choices: str | None = None
     max_cycles: int | None = None
     pin: Sequence[str] = ()
     bugs: Sequence[str] = ()
@@ -115,9 +120,34 @@ def _frames(options: BootOptions, memory: int, regions: list[tuple[int, int]]) -
     return resident // PAGE_SIZE + sum(size for _, size in regions[1:]) // PAGE_SIZE if resident == memory else resident // PAGE_SIZE
 
 
-def boot(options: BootOptions) -> Machine:
+def identity(what: Plan) -> dict[str, str]:
+    """BLAKE2b-256 of each file of a plan."""
+    parts = (("kernel", what.kernel.raw), ("firmware", what.firmware.raw if what.firmware else None), ("program", what.initrd))
+    return {name: hashlib.blake2b(raw, digest_size=32).hexdigest() for name, raw in parts if raw is not None}
+
+
+def boot_choices(options: BootOptions) -> Choices:
+    """Who decides. Raises ConfigError when two ways are asked for."""
+    return choices_from(options.seed, options.pct, options.choices)
+
+
+def boot(options: BootOptions, choices: Choices | None = None) -> Machine:
     """Build the machine and load everything. Raises ConfigError with one clear line for whatever is wrong."""
     what = plan(options.image, options.isa)
+    machine = build(options, what.isa, choices or boot_choices(options))
+    try:
+        pins = [parse_pin(text) for text in options.pin]
+        switches = bug_registry.guest_switches(bug_registry.resolve(options.bugs))
+        _load(machine, what, " ".join(filter(None, (options.append, switches))), pins, options)
+        machine.images = identity(what)
+    except BaseException:
+        machine.close()
+        raise
+    return machine
+
+
+def build(options: BootOptions, isa: str, choices: Choices) -> Machine:
+    """The machine with nothing loaded. Raises ConfigError."""
     memory_size = parse_size(options.memory, "-m")
     if memory_size > MAX_MEMORY:
         raise ConfigError(f"-m {options.memory}: more than {MAX_MEMORY >> 30}G")
@@ -127,16 +157,17 @@ def boot(options: BootOptions) -> Machine:
         raise ConfigError("--max-cycles must be positive")
     spec, latency = parse_store(options.store), parse_latency(options.latency)
     injector = Injector.parse(options.inject)
-    switches = bug_registry.guest_switches(bug_registry.resolve(options.bugs))
-    pins = [parse_pin(text) for text in options.pin]
-    board = board_for(what.isa)
+    bug_registry.resolve(options.bugs)
+    for text in options.pin:
+        parse_pin(text)
+    board = board_for(isa)
     regions = board.memory_regions(memory_size)
-    core = CoreMachine(what.isa, _frames(options, memory_size, regions), regions, lambda *_: (0, 0))
+    core = CoreMachine(isa, _frames(options, memory_size, regions), regions, lambda *_: (0, 0))
     memory = Memory(core, spec, latency, injector, board.cpu_hz)
     try:
         machine = Machine(board, core, memory, memory_size, console=Console(options.console), smp=options.smp,
-                          choices=Choices.seeded(options.seed), max_cycles=options.max_cycles)
-        _load(machine, what, " ".join(filter(None, (options.append, switches))), pins, options)
+                          choices=choices, max_cycles=options.max_cycles)
+        machine.options = options
     except BaseException:
         memory.close()
         raise

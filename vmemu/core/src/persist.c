@@ -132,7 +132,7 @@ int persist_vcpu_load(struct vcpu *v, const void *in)
     static struct saved_vcpu s;
 
     memcpy(&s, in, sizeof s);
-    if (s.block.size > BLOCK_BYTES_MAX || s.block.n > BLOCK_BYTES_MAX || s.state.done > s.block.n || s.state.pend.kind > PEND_MEM_ERROR ||
+    if (s.block.size > BLOCK_BYTES_MAX || s.block.n > BLOCK_BYTES_MAX || (s.state.open && s.state.done > s.block.n) || s.state.pend.kind > PEND_MEM_ERROR ||
         (s.state.open && !s.block.there))
         return core_fail("the state of vCPU %u contradicts itself", v->id);
     saved_vcpu_load(&s, v);

@@ -31,7 +31,7 @@ static int leave(struct vcpu *v, u32 kind)
     v->exit.pc = v->m->arch->get_pc(v);
     v->exit.insns = vcpu_insns(v);
     v->exit.cycles = vcpu_now(v);
-    v->count[counters[kind]]++;
+    v->count[counters[kind]] += !(kind == EXIT_LIMIT && v->exit.nr);  /* an exact stop is no part of the path */
     return (int)kind;
 }
 
