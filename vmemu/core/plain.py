@@ -93,10 +93,10 @@ class Plain:
         return value
 
     def run(self, address: int) -> float:
-        """Run to HLT, WFI or a hypercall; seconds."""
-        start = time.perf_counter()
+        """Run to HLT, WFI or a hypercall; seconds of this thread's processor time."""
+        start = time.thread_time()
         self.uc.emu_start(address, 0)
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     def count(self, address: int) -> int:
         """Run with a C hook on every instruction: the independent count. Untimed; the hook stays."""

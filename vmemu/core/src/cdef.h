@@ -67,6 +67,7 @@ int s2_pin(struct machine *, uint64_t lo, uint64_t hi);
 int s2_ensure(struct machine *, struct vcpu *, uint64_t gpa, bool write);
 uint32_t s2_reclaim(struct machine *, struct vcpu *, uint32_t *out, uint32_t max);
 int s2_evicted(struct machine *, struct vcpu *, uint32_t page, uint32_t slot);
+int s2_swap_out(struct machine *, uint32_t page);
 int s2_page_in(struct machine *, struct vcpu *, uint32_t page, const uint8_t *bytes);
 void s2_bad(struct machine *, uint32_t page);
 int s2_peek(struct machine *, uint32_t page, uint8_t *out);

@@ -133,6 +133,7 @@ u8 *s2_ptr(struct machine *, u64 gpa, bool write);
 /* A store kept by Python: free frames (clean and zero pages at once; dirty ones are listed in out[] for s2_evicted), then fill one. */
 u32 s2_reclaim(struct machine *, struct vcpu *, u32 *out, u32 max);
 int s2_evicted(struct machine *, struct vcpu *, u32 page, u32 slot);
+int s2_swap_out(struct machine *, u32 page);            /* one page to the C store now, whether it is in use or not */
 int s2_page_in(struct machine *, struct vcpu *, u32 page, const u8 *bytes);
 void s2_bad(struct machine *, u32 page);                /* its content is lost: every later touch is a memory error */
 int s2_peek(struct machine *, u32 page, u8 *out);       /* its 4096 bytes wherever they are, without a trace */
@@ -221,6 +222,11 @@ struct vm_exit {
     const char *why;
 };
 
+/* What the host's work costs the guest, in CYC (cycles.md 5: a VM exit and entry 1,000-2,000 cycles, a fault through a whole kernel
+ * 3,280): the same for every engine and store, so that results never depend on who served what. */
+#define COST_EXIT (1500 * CYC)                          /* hypercall, device or register access, stage-2 fault, interrupt window */
+#define COST_ENTRY (100 * CYC)                          /* an exception or interrupt entered */
+
 /* Synchronous device access, served in Python (cffi callback). Reads put the answer in *value. */
 enum io_kind { IO_MMIO_READ, IO_MMIO_WRITE, IO_PORT_IN, IO_PORT_OUT, IO_REG_READ, IO_REG_WRITE, IO_CPUID };
 /* IO_REG_*: MSR number; arm64 packed op0:op1:crn:crm:op2 (2,3,4,4,3 bits); ppc64 SPR number */
@@ -300,7 +306,9 @@ struct vcpu {
     bool near_limit;                                    /* stopped because `next` crosses the instruction limit */
     bool lost_code;                                     /* a block was entered whose bytes cannot be read: engine failure */
     u32 nhooks;                                         /* code hooks ever added */
+#define MAX_HOOKS 2048                                  /* at once: each one slows every translation, and a hostile guest can ask for many */
     bool resumed;                                       /* the next block entry is the remainder of current_block() */
+    bool purge;                                         /* too many code hooks: drop them all, the pages in use are scanned again */
     bool rescan;                                        /* new code brought new sensitive instructions: translate it again */
     bool exact;                                         /* running to an instruction inside `next` */
     struct block next;                                  /* the block at which the hook stopped us (exact stop) */
@@ -391,6 +399,8 @@ void vcpu_set_limit(struct vcpu *);
 bool vcpu_settled(struct vcpu *);                       /* events and interrupts may be delivered here */
 u64 engine_fault_address(struct vcpu *);
 void engine_block_done(struct vcpu *);
+void engine_purge_hooks(struct vcpu *);
+void vcpu_close_block(struct vcpu *, u32 executed);      /* the path goes elsewhere: what has not run of the open block is given back */
 void engine_drop_page(struct vcpu *, u64 va);           /* translations of the code page at va */
 #define OPEN_BUS (MAX_MMIO - 1)                         /* window that answers all ones */
 

@@ -255,20 +255,37 @@ u32 s2_reclaim(struct machine *m, struct vcpu *v, u32 *out, u32 max)
     return dirty;
 }
 
+/* False: many snapshots own many slots, the page stays where it is. */
+static bool write_to_slot(struct machine *m, struct vcpu *v, u32 page)
+{
+    u32 slot = m->nslot_free ? m->slot_free[--m->nslot_free] : m->slot_next++;
+
+    if (slot >= m->nslots) {
+        m->slot_next--;
+        return false;
+    }
+    m->slot_born[slot] = snap_seq(m);
+    memcpy(m->slots + ((size_t)slot << PAGE_SHIFT), frame_ptr(m, m->s2[page].frame), PAGE_SIZE);
+    swapped_out(m, v, page, slot);
+    return true;
+}
+
 static void reclaim_to_slots(struct machine *m, struct vcpu *v)
 {
     u32 out[MAX_BATCH], n = s2_reclaim(m, v, out, MAX_BATCH);
 
-    for (u32 i = 0; i < n; i++) {
-        u32 slot = m->nslot_free ? m->slot_free[--m->nslot_free] : m->slot_next++;
-        if (slot >= m->nslots) {                        /* many snapshots own many slots: the page stays where it is */
-            m->slot_next--;
-            return;
-        }
-        m->slot_born[slot] = snap_seq(m);
-        memcpy(m->slots + ((size_t)slot << PAGE_SHIFT), frame_ptr(m, m->s2[out[i]].frame), PAGE_SIZE);
-        swapped_out(m, v, out[i], slot);
-    }
+    for (u32 i = 0; i < n && write_to_slot(m, v, out[i]); i++)
+        ;
+}
+
+int s2_swap_out(struct machine *m, u32 page)
+{
+    if (page >= m->npages || m->s2[page].state != S2_RESIDENT || !m->c_store)
+        return core_fail("page %u cannot be swapped out", page);
+    s2_flush_all(m);
+    if (!drop(m, NULL, m->s2[page].frame) && !write_to_slot(m, NULL, page))
+        return core_fail("no slot left for page %u", page);
+    return 0;
 }
 
 int s2_evicted(struct machine *m, struct vcpu *v, u32 page, u32 slot)
