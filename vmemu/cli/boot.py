@@ -29,7 +29,7 @@ EPILOG = """\b
 Examples:
   vmemu boot hello --isa arm64
   vmemu boot walk --isa ppc64 -m 64M --resident 8M --append "pages=8192 passes=2"
-  vmemu boot walk --resident 8M --store file:/tmp/swap --latency nvme --json run.json
+  vmemu boot walk --resident 8M --store file:swap --latency nvme --json run.json
   vmemu boot ./my-kernel.elf --pin 0-32M --max-cycles 1000000000
   vmemu boot usertests --store fail:read@0x300,ram: --resident 4M
 

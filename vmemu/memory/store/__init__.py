@@ -68,7 +68,7 @@ def parse_store(text: str) -> StoreSpec:
     if kind == "ram" and path:
         raise ConfigError(f"{where}: ram: takes no path")
     if kind == "file" and (not path or "\0" in path):
-        raise ConfigError(f"{where}: give a file name, as in file:/tmp/swap")
+        raise ConfigError(f"{where}: give a file name, as in file:swap")
     return StoreSpec(kind, path, tuple(rules))
 
 

@@ -66,7 +66,7 @@ class FileStore:
     def _open(self, path: str, keep: bool) -> int:
         where = f"--store {self.name}"
         if not path or "\0" in path:
-            raise ConfigError(f"{where}: give a file name, as in file:/tmp/swap")
+            raise ConfigError(f"{where}: give a file name, as in file:swap")
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | (0 if keep else os.O_CREAT), 0o600)
         except OSError as error:
