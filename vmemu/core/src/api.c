@@ -16,7 +16,17 @@ int core_init(const char *unicorn, const char *capstone)
 }
 
 u64 vcpu_reg_get(struct vcpu *v, u32 index) { return v->m->arch->reg_get(v, index); }
-int vcpu_reg_set(struct vcpu *v, u32 index, u64 value) { return v->m->arch->reg_set(v, index, value); }
+
+int vcpu_reg_set(struct vcpu *v, u32 index, u64 value)
+{
+    u64 pc = v->m->arch->get_pc(v);
+    u32 done = v->open ? vcpu_executed(v) : 0;
+    int r = v->m->arch->reg_set(v, index, value);
+
+    if (!r && v->open && v->m->arch->get_pc(v) != pc && !v->running)
+        vcpu_close_block(v, done);                      /* the guest's path was bent: this is no resume, wherever PC points now */
+    return r;
+}
 u64 vcpu_pc(struct vcpu *v) { return v->m->arch->get_pc(v); }
 
 int vcpu_walk(struct vcpu *v, u64 va, u32 access, u64 out[4])

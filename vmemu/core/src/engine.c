@@ -63,7 +63,7 @@ void vcpu_set_limit(struct vcpu *v)
 {
     u64 left = v->insn_limit - v->insns;
 
-    if (v->irq_lines || v->kicked || v->rescan || v->insn_limit <= v->insns || left <= MOST_INSNS) {
+    if (v->irq_lines || v->kicked || v->rescan || v->purge || v->insn_limit <= v->insns || left <= MOST_INSNS) {
         v->limit = 0;
         return;
     }
@@ -173,7 +173,7 @@ static void enter_special(struct vcpu *v, u64 addr, u32 size)
 /* True: stopping, do not charge. */
 static bool at_limit(struct vcpu *v, struct block *b)
 {
-    if (v->kicked || v->rescan || v->lost_code || v->cycles >= v->cycle_limit ||
+    if (v->kicked || v->rescan || v->purge || v->lost_code || v->cycles >= v->cycle_limit ||
         (v->irq_lines && v->m->arch->irq_ready(v))) {
         stop(v);
         return true;
@@ -277,7 +277,28 @@ bool hook_code_at(struct vcpu *v, u64 va, u32 kind, void *callback)
     if (UC.hook_add(v->uc, &h, UC_HOOK_CODE, callback, v, va, va) || table_put(&v->code_hooks, key, h) < 0)
         return false;
     v->nhooks++;
+    if (v->code_hooks.live >= MAX_HOOKS) {
+        v->purge = true;
+        v->limit = 0;
+    }
     return true;
+}
+
+/* Forget every code hook; pages are scanned again when they are fetched next. Outside emu_start. */
+void engine_purge_hooks(struct vcpu *v)
+{
+    struct table *t = &v->code_hooks;
+
+    for (u32 i = 0; i <= t->mask; i++)
+        if (t->keys[2 * i])
+            UC.hook_del(v->uc, t->keys[2 * i + 1]);
+    memset(t->keys, 0, ((size_t)t->mask + 1) * 16);
+    t->live = 0;
+    v->purge = false;
+    UC.ctl(v->uc, UC_CTL_WRITE(UC_CTL_TB_FLUSH, 0));
+    for (u32 i = 0; i < ITLB; i++)
+        v->itlb[i].vpage = ~0ull;
+    vcpu_flush_tlb(v);
 }
 
 void vcpu_drop_code(struct vcpu *v, u32 frame)
@@ -293,6 +314,7 @@ int vcpu_io(struct vcpu *v, int kind, u64 addr, u32 size, u64 *value)
 {
     v->count[C_EXIT_IO]++;
     int r = v->m->io(v->m->io_ctx, v->id, kind, addr, size, value);
+    v->cycles += COST_EXIT;
     if (r == IO_STOP) {
         v->io_stop = true;
         vcpu_kick(v);

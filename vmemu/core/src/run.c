@@ -10,11 +10,11 @@
 bool vcpu_settled(struct vcpu *v) { return !(v->open && v->debug_open); }
 
 /* The path leaves the open block for good: give back what has not run. */
-static void close_block(struct vcpu *v)
+void vcpu_close_block(struct vcpu *v, u32 executed)
 {
     if (!v->open)
         return;
-    u32 n = current_block(v)->n, rest = n - vcpu_executed(v);
+    u32 n = current_block(v)->n, rest = n - executed;
     v->insns -= rest;
     v->cycles -= n ? (u64)charged(v) * rest / n : 0;
     v->open = v->debug_open = v->resumed = false;
@@ -54,6 +54,7 @@ static int need_page(struct vcpu *v, bool delivering)
     struct vm_exit *x = &v->exit;
 
     ring_put(&v->m->ring, v->cycles, v->insns, v->id, EV_STAGE2, x->gpa, x->gva, x->access);
+    v->cycles += COST_EXIT;
     switch (s2_ensure(v->m, v, x->gpa, x->access == ACC_WRITE)) {
     case S2_OK:
         return EXIT_NONE;
@@ -73,10 +74,11 @@ static int deliver(struct vcpu *v)
 {
     u32 kind = v->pend.kind;
 
-    close_block(v);
+    vcpu_close_block(v, vcpu_executed(v));
     switch (v->m->arch->deliver(v)) {
     case S2_OK:
         v->halted = false;
+        v->cycles += COST_ENTRY;
         v->count[kind == PEND_IRQ ? C_IRQ : C_EXCEPTION]++;
         return EXIT_NONE;
     case S2_MISS:
@@ -198,7 +200,7 @@ static int go(struct vcpu *v)
         if (off == v->held.size)
             engine_block_done(v);
         else if (off > v->held.size)
-            close_block(v);
+            vcpu_close_block(v, vcpu_executed(v));
         else {
             u64 index = block_index(&v->held, pc) + (v->insn_limit - vcpu_insns(v));
             v->resumed = true;
@@ -226,6 +228,8 @@ static int go(struct vcpu *v)
         if (v->rescan)
             engine_drop_page(v, a->get_pc(v));
         v->rescan = false;
+        if (v->purge)
+            engine_purge_hooks(v);
         if (!v->kicked)
             return EXIT_NONE;
         v->kicked = false;                              /* the caller's limits may be other ones now */
@@ -235,8 +239,12 @@ static int go(struct vcpu *v)
     mark_open(v, faulted && v->fill_access == ACC_FETCH);
     if (faulted)
         return fault(v);
-    if (v->invalid || v->intno >= 0)
-        return a->trap(v, &v->exit) ? leave(v, v->exit.kind) : EXIT_NONE;
+    if (v->invalid || v->intno >= 0) {
+        if (!a->trap(v, &v->exit))
+            return EXIT_NONE;
+        v->cycles += COST_EXIT;
+        return leave(v, v->exit.kind);
+    }
     if (v->trapped)
         return EXIT_NONE;
     if (fence && e == UC_ERR_OK && a->get_pc(v) == fence) {
@@ -271,7 +279,7 @@ int vcpu_run(struct vcpu *v, u64 cycle_limit, u64 insn_limit)
             v->io_stop = false;
             return leave(v, EXIT_STOP);
         } else if (v->irq_lines && vcpu_settled(v) && a->irq_ready(v)) {
-            close_block(v);
+            vcpu_close_block(v, vcpu_executed(v));
             v->halted = false;
             if (a->irq_take(v, &v->exit))
                 return leave(v, v->exit.kind);
