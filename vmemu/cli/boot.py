@@ -6,20 +6,23 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+from click.core import ParameterSource
 
 from vmemu.cli.output import count, duration, open_output, say
 from vmemu.cli.status import StatusLine
-from vmemu.errors import VmemuError
+from vmemu.errors import ConfigError, VmemuError
 from vmemu.memory.latency import PRESETS
 
 if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
+    from vmemu.machine.recording import Recorder
     from vmemu.machine.result import RunResult
 
 ISAS = ("x86_64", "arm64", "ppc64")
@@ -32,6 +35,9 @@ Examples:
   vmemu boot walk --resident 8M --store file:swap --latency nvme --json run.json
   vmemu boot ./my-kernel.elf --pin 0-32M --max-cycles 1000000000
   vmemu boot usertests --store fail:read@0x300,ram: --resident 4M
+  vmemu boot tasks --smp 4 --pct 3:42 --record run.rec
+  vmemu boot tasks --snapshot half.snap --snapshot-at 20000000
+  vmemu boot --restore half.snap
 
 \b
 Exit status:
@@ -67,8 +73,9 @@ class Interrupt:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("image")
+@click.argument("image", required=False)
 @click.option("--isa", type=click.Choice(ISAS), help="Architecture. Default: the image's; x86_64 for a built-in name.")
+@click.option("--smp", type=click.IntRange(1, 16), default=1, show_default=True, metavar="N", help="vCPUs.")
 @click.option("-m", "--memory", default="64M", show_default=True, metavar="SIZE", help="Guest memory, for example 1G.")
 @click.option("--resident", metavar="SIZE", help="Most memory that may be resident at once. Default: all of it.")
 @click.option("--store", default="ram:", show_default=True, metavar="STORE",
@@ -77,23 +84,76 @@ class Interrupt:
               help=f"Time of one page-in: {', '.join(PRESETS)}, or microseconds like 85us.")
 @click.option("--append", default="", metavar="TEXT", help="The guest's command line.")
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Seed of all choices; 0: default policy.")
+@click.option("--pct", metavar="DEPTH[:SEED]", help="Choices by probabilistic concurrency testing: a bug of that depth.")
+@click.option("--choices", metavar="STRING", help="The choices that another run printed.")
+@click.option("--record", metavar="FILE", help="Record the run, for vmemu replay.")
+@click.option("--snapshot", metavar="FILE", help="Save the machine to FILE at the end of the run.")
+@click.option("--snapshot-at", type=click.IntRange(min=0), metavar="INSN", help="Save it there instead, and run on.")
+@click.option("--restore", metavar="FILE", help="Take up the machine saved in FILE. IMAGE, if given, must be its image.")
 @click.option("--max-cycles", type=click.IntRange(min=1), metavar="N", help="Stop with status 4 after so many cycles.")
 @click.option("--pin", multiple=True, metavar="LO-HI", help="Guest-physical range that is never paged out. Repeatable.")
 @click.option("--bug", "bugs", multiple=True, metavar="NAME", help="Switch on a known bug (vmemu bugs). Repeatable.")
 @click.option("--inject", multiple=True, metavar="EVENT:K:ACTION",
               help="Make the K-th event go wrong, as in store.read:3:fail. Repeatable.")
 @click.option("--json", "json_path", metavar="FILE", help="Write the run's counters to FILE; - is stdout.")
-def boot(image: str, json_path: str | None, **options: Any) -> int:
+@click.pass_context
+def boot(
+    context: click.Context, image: str | None, json_path: str | None, record: str | None, snapshot: str | None,
+    snapshot_at: int | None, restore: str | None, **options: Any,
+) -> int:
     """Boot IMAGE and run it to its end.
 
     IMAGE is a built-in name (see `vmemu images`) or the path of an ELF kernel. The guest's console is stdout.
     """
-    from vmemu.machine.machine import Machine  # late: --help needs no engine
+    from vmemu.machine import disk  # late: --help needs no engine
+    from vmemu.machine.machine import Machine
+    from vmemu.machine.recording import Recorder
 
-    line = StatusLine(f"{image}")
-    machine = Machine.boot(image, console=line.guest_output, **options)
+    if snapshot_at is not None and snapshot is None:
+        raise ConfigError("--snapshot-at says when: --snapshot FILE must say where")
+    line = StatusLine(image or str(restore))
+    if restore is not None:
+        if record is not None:
+            raise ConfigError("--record starts where the machine is booted, not at a snapshot")
+        given = {n: v for n, v in options.items() if context.get_parameter_source(n) is not ParameterSource.DEFAULT}
+        machine = disk.load(restore, image, given.pop("isa", None), console=line.guest_output, **given)
+    elif image is None:
+        raise ConfigError("say which IMAGE to boot (see `vmemu images`), or --restore FILE")
+    else:
+        machine = Machine.boot(image, console=line.guest_output, **options)
+    recorder = None if record is None else Recorder(machine)
     with _report(json_path) as report:
-        return _run(machine, line, report)
+        return _run(machine, line, report, Outcome(recorder, record, snapshot, snapshot_at))
+
+
+@dataclass
+class Outcome:
+    """What a run leaves besides its report."""
+
+    recorder: Recorder | None
+    record: str | None
+    snapshot: str | None
+    snapshot_at: int | None
+
+    def at(self) -> tuple[int, Callable[[Machine], None]] | None:
+        """The stop for --snapshot-at."""
+        return None if self.snapshot_at is None else (self.snapshot_at, self._save)
+
+    def _save(self, machine: Machine) -> None:
+        from vmemu.machine import disk
+
+        assert self.snapshot is not None
+        disk.save(machine, self.snapshot)
+        self.snapshot = None
+
+    def finish(self, machine: Machine, result: RunResult | None) -> None:
+        """Write the files; `result` None after an interrupt."""
+        if self.recorder is not None and self.record is not None:
+            self.recorder.write(self.record, result)
+        if self.snapshot is not None and self.snapshot_at is None:
+            self._save(machine)
+        elif self.snapshot is not None and result is not None:
+            raise ConfigError(f"--snapshot-at {self.snapshot_at}: the run ended after {machine.insns} instructions")
 
 
 @contextmanager
@@ -113,7 +173,7 @@ def _report(path: str | None) -> Iterator[TextIO | None]:
                 raise VmemuError(f"--json {path}: cannot write: {error.strerror}") from None
 
 
-def _run(machine: Machine, line: StatusLine, report: TextIO | None) -> int:
+def _run(machine: Machine, line: StatusLine, report: TextIO | None, outcome: Outcome) -> int:
     interrupt = Interrupt()
 
     def progress(running: Machine) -> None:
@@ -122,22 +182,33 @@ def _run(machine: Machine, line: StatusLine, report: TextIO | None) -> int:
 
     try:
         with interrupt.installed():
-            result = machine.run(on_progress=progress)
+            result = machine.run(on_progress=progress, at=outcome.at())
+        line.clear()
+        outcome.finish(machine, result)
     except KeyboardInterrupt:
         line.clear()
+        outcome.finish(machine, None)
         say(f"interrupted after {sum(v.insns for v in machine.vcpus)} instructions, {duration(machine.now())} virtual")
         return INTERRUPTED
     finally:
         machine.close()
-    line.clear()
     if report is not None:
         report.write(json.dumps(result.to_json(), indent=2) + "\n")
         report.flush()
     if result.status > 1 or (result.status == 1 and result.guest_status is None):
         say(result.reason)
+    if result.status:
+        _say_choices(result)
     if sys.stderr.isatty():
         say(_summary(result))
     return result.status
+
+
+def _say_choices(result: RunResult) -> None:
+    """How to see a failure again, where decisions had a part in it."""
+    text = str(result.extra.get("choices", ""))
+    if len(text) > 2:
+        say(f"reproduce with --choices {text}" if len(text) <= 4000 else "reproduce with the choices in --json, or --record")
 
 
 def _summary(result: RunResult) -> str:

@@ -17,6 +17,7 @@ from vmemu.cli.boot import INTERRUPTED, boot
 from vmemu.cli.bugs import bugs
 from vmemu.cli.images import images
 from vmemu.cli.output import say
+from vmemu.cli.replay import replay
 from vmemu.errors import VmemuError
 
 USAGE = 2
@@ -30,7 +31,7 @@ def cli() -> None:
     """A laboratory for asynchronous paging between hypervisor and guest."""
 
 
-for command in (boot, images, bugs, bench):
+for command in (boot, replay, images, bugs, bench):
     cli.add_command(command)
 
 

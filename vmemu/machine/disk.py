@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from vmemu import __version__
@@ -74,7 +74,7 @@ def save(machine: Machine, path: str) -> int:
 
 def describe(options: BootOptions) -> dict[str, Any]:
     """Options as plain data, without what belongs to the process."""
-    plain = asdict(options, dict_factory=lambda pairs: {k: v for k, v in pairs if k != "console"})
+    plain = {f.name: getattr(options, f.name) for f in fields(options) if f.name != "console"}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
 
 
@@ -115,8 +115,7 @@ def load(path: str, image: str | None = None, isa: str | None = None, **options:
     _compare(where, header, saved, isa, options)
     if image is not None and identity(plan(image, header["isa"])) != header["images"]:
         raise ConfigError(f"{where}: it is a snapshot of {saved['image']}, not of this {image}")
-    chosen = BootOptions(**{k: v for k, v in {**saved, **options, "isa": header["isa"]}.items() if k != "console"},
-                         console=options.get("console"))
+    chosen = BootOptions(**{**saved, "seed": 0, "pct": None, "choices": None, "max_cycles": None, **options, "isa": header["isa"]})
     fresh = any(options.get(name) for name in ("seed", "pct", "choices"))
     choices = boot_choices(chosen) if fresh else Choices(source_of(header["choices"]["source"]))
     machine = build(chosen, header["isa"], choices)

@@ -14,6 +14,7 @@ from vmemu.errors import EngineError, StoreError, VmemuError
 from vmemu.machine.board import Board, Outcome, RegisterFault
 from vmemu.machine.console import Console
 from vmemu.machine.result import FAILED, HOST, LIMIT, OK, STALLED, RunResult, make_result
+from vmemu.machine.timeline import MOST, SPACING, Timeline
 from vmemu.memory.memory import Memory
 
 if TYPE_CHECKING:
@@ -55,7 +56,11 @@ class Machine:
         #: What it was made from, for recordings and snapshots on disk; set by `boot`.
         self.options: BootOptions | None = None
         self.images: dict[str, str] = {}
+        #: Called after every complete turn: recordings.
+        self.on_turn: Progress | None = None
+        self.timeline: Timeline | None = None
         self.queue.choose = self.choices.choose
+        self._run_limit = 0  # of the vCPU that runs, CYC
         self.time_units = 0  # CYC: how far every vCPU that is not halted has come
         self._units_per_us = board.cpu_hz // 1_000_000 * CYC
         core.io = self._io
@@ -86,6 +91,12 @@ class Machine:
         """Virtual time in ns, at the current vCPU's current instruction."""
         units = self.vcpus[self._now_vcpu].cycles if self._running else self.time_units
         return units * 1000 // self._units_per_us
+
+    def instant(self) -> int:
+        """Virtual time in ns between two turns, however far inside a turn an exact stop lies."""
+        if self._turn_open is None:
+            return self.now()
+        return max(self.time_units, self.vcpus[self._turn_open[0]].cycles) * 1000 // self._units_per_us
 
     def units(self, ns: int) -> int:
         """First instant (CYC units) at which `now` is >= ns."""
@@ -123,8 +134,10 @@ class Machine:
         self.vcpus[vcpu].kick()
 
     def deadline_changed(self) -> None:
-        """A device's next deadline moved: the running vCPU must look at its limit again."""
-        self.vcpus[self._now_vcpu].kick()
+        """A device's next deadline moved. A later one needs nothing: the run comes back at the old one and looks again."""
+        deadline = self._next_deadline()
+        if self._running and deadline is not None and self.units(deadline) < self._run_limit:
+            self.vcpus[self._now_vcpu].kick()
 
     def power_off(self, status: int) -> None:
         """The guest ends the run. Takes effect after the current instruction."""
@@ -180,11 +193,14 @@ class Machine:
                 device.on_deadline(now)
 
     # ------------------------------------------------------------------- run
-    def run(self, on_progress: Progress | None = None) -> RunResult:
-        """Run to the end. Always returns; host failures are status 5 with a reason."""
+    def run(self, on_progress: Progress | None = None, at: tuple[int, Progress] | None = None) -> RunResult:
+        """Run to the end. Always returns; host failures are status 5 with a reason.
+
+        `at` = (index, call): called once, with exactly so many instructions completed by all vCPUs.
+        """
         started = time.perf_counter()
         try:
-            status, reason = self._loop(on_progress)
+            status, reason = self._loop(on_progress, at)
         except StoreError as error:
             status, reason = HOST, f"store failure: {error}"
         except EngineError as error:
@@ -205,13 +221,30 @@ class Machine:
                 return end
         return None
 
-    def _loop(self, on_progress: Progress | None) -> tuple[int, str]:
+    def _loop(self, on_progress: Progress | None, at: tuple[int, Progress] | None) -> tuple[int, str]:
         while True:
-            end = self._turn()
+            stop = NO_LIMIT if self.timeline is None else self.timeline.due()
+            if at is not None and self.insns >= at[0]:
+                at[1](self)
+                at = None
+            end = self._turn(None, stop if at is None else min(stop, at[0]))
             if end is not None:
                 return end
             if on_progress is not None:
                 on_progress(self)
+
+    def travel(self, most: int = MOST, spacing: int = SPACING) -> Timeline:
+        """Switch time travel on, from here: at most so many automatic snapshots, one each `spacing` instructions at first."""
+        if self.timeline is None:
+            self.timeline = Timeline(self, most, spacing)
+        return self.timeline
+
+    def seek(self, index: int) -> tuple[int, str] | None:
+        """Go to the instant at which all vCPUs together have completed exactly `index` instructions, forwards or backwards.
+
+        None, or (status, reason) when the run ends before. Raises ConfigError for an index before `travel` was switched on.
+        """
+        return self.travel().seek(index)
 
     @property
     def insns(self) -> int:
@@ -255,13 +288,17 @@ class Machine:
         self._turn_open = None
         self._now_vcpu, self._running = vcpu.id, True
         try:
+            self._run_limit = limit
             ex = vcpu.run(limit, insn_limit)
             if ex.kind is ExitKind.LIMIT and ex.nr:
                 self._turn_open = vcpu.id, limit
                 return None
-            return self._serve(vcpu, ex)
+            end = self._serve(vcpu, ex)
         finally:
             self._running = False
+        if self.on_turn is not None:
+            self.on_turn(self)
+        return end
 
     def _pick(self, ready: list[CoreVcpu]) -> CoreVcpu:
         """Whose turn it is: by default the one that is furthest behind. One that stands inside a block after an exact stop goes on."""

@@ -93,4 +93,5 @@ def make_result(machine: Machine, status: int, reason: str, guest_status: int | 
         | {"syscall": counts["syscall"], "exception": counts["exception"], "interrupt": counts["irq"]},
         memory={name: stats[name] for name in ("zero", "clean_drop", "zero_drop", "evictions", "corrupt")},
         output=bytes(machine.console.output),
+        extra={"choices": machine.choices.text()},
     )

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``vmemu replay``: run a recorded run again, to its end or to a point in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from vmemu.cli.output import duration, say
+from vmemu.cli.status import StatusLine
+from vmemu.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vmemu.machine.machine import Machine
+    from vmemu.machine.recording import Replay
+
+DIFFERS = 5
+_TIME = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+
+EPILOG = """\b
+Examples:
+  vmemu boot tasks --smp 4 --seed 7 --record run.rec
+  vmemu replay run.rec
+  vmemu replay run.rec --to 20000000
+  vmemu replay run.rec --to 1.5ms
+  vmemu replay run.rec --to syscall:12
+  vmemu replay run.rec --to "output:task 3"
+
+\b
+Exit status: 0 the replay is the recorded run, or --to was reached; 2 the file cannot be used; 5 the replay differs.
+"""
+
+
+def parse_target(text: str) -> Callable[[Machine], bool] | int:
+    """``--to``: an instruction index, or a condition that stays true once it is. Raises ConfigError."""
+    from vmemu.core import COUNTERS
+
+    if re.fullmatch(r"[0-9]{1,18}", text):
+        return int(text)
+    if match := re.fullmatch(r"([0-9]{1,15})(\.[0-9]{1,9})?(ns|us|ms|s)", text):
+        at = round(float(match[1] + (match[2] or "")) * _TIME[match[3]])
+        return lambda machine: machine.instant() >= at
+    name, _, rest = text.partition(":")
+    if name == "output" and rest:
+        wanted = rest.encode()
+        return lambda machine: wanted in machine.console.output
+    if name in COUNTERS and re.fullmatch(r"[1-9][0-9]{0,14}|", rest):
+        count = int(rest or 1)
+        return lambda machine: sum(v.counters()[name] for v in machine.vcpus) >= count
+    raise ConfigError(
+        f"--to {text}: must be an instruction index, a time like 1.5ms, output:TEXT, or EVENT:K with an EVENT of "
+        + " ".join(COUNTERS)
+    )
+
+
+@click.command(epilog=EPILOG)
+@click.argument("file")
+@click.option("--to", "target", metavar="INSN|TIME|EVENT", help="Stop there and say where that is.")
+def replay(file: str, target: str | None) -> int:
+    """Run the run recorded in FILE again and compare it with what was recorded."""
+    from vmemu.machine.recording import Replay
+
+    until = None if target is None else parse_target(target)
+    line = StatusLine("replay")
+    run = Replay(file, console=line.guest_output)
+    try:
+        return _whole(run, line) if until is None else _part(run, until, str(target))
+    finally:
+        run.machine.close()
+
+
+def _whole(run: Replay, line: StatusLine) -> int:
+    result = run.run(line.progress)
+    line.clear()
+    if run.difference is not None:
+        say(f"the replay differs from the recording {run.difference}")
+        return DIFFERS
+    say(f"same run: {result.reason}; {result.instructions} instructions, {duration(result.virtual_ns)} virtual, "
+        f"state {result.state_hash[:16]}")
+    return 0
+
+
+def _part(run: Replay, until: Callable[[Machine], bool] | int, text: str) -> int:
+    from vmemu.machine.recording import Diverged
+    from vmemu.machine.timeline import first_instant
+
+    machine = run.machine
+    try:
+        if isinstance(until, int):
+            end = machine.run_to(until)
+        else:
+            run.quiet()
+            end = first_instant(machine, until)
+    except Diverged as error:
+        machine.console.flush()
+        say(f"the replay differs from the recording {error}")
+        return DIFFERS
+    machine.console.flush()
+    if end is not None:
+        raise ConfigError(f"--to {text}: the run ends before, after {machine.insns} instructions: {end[1]}")
+    click.echo(where(machine))
+    return 0
+
+
+def where(machine: Machine) -> str:
+    """The present instant for people: index, time, and each vCPU's general registers."""
+    lines = [f"instruction {machine.insns}, {duration(machine.instant())} virtual"]
+    for vcpu in machine.vcpus:
+        state = "halted" if vcpu.halted else "running" if vcpu.online else "offline"
+        lines.append(f"vCPU {vcpu.id} {state}: pc {vcpu.pc:#x}, {vcpu.insns} instructions, {vcpu.cycles // 64} cycles")
+        if not vcpu.online:
+            continue
+        words = [f"{r.name:>6} {vcpu.get(r.name):016x}" for r in machine.core.isa.registers if r.group == "general" and r.bits == 64]
+        lines += ["  " + "  ".join(words[i : i + 4]) for i in range(0, len(words), 4)]
+    return "\n".join(lines)
