@@ -308,6 +308,7 @@ struct vcpu {
     u32 nhooks;                                         /* code hooks ever added */
 #define MAX_HOOKS 2048                                  /* at once: each one slows every translation, and a hostile guest can ask for many */
     bool resumed;                                       /* the next block entry is the remainder of current_block() */
+    bool too_long;                                      /* the remainder was translated past the block's end: fence it */
     bool purge;                                         /* too many code hooks: drop them all, the pages in use are scanned again */
     bool rescan;                                        /* new code brought new sensitive instructions: translate it again */
     bool exact;                                         /* running to an instruction inside `next` */

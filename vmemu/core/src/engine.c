@@ -129,28 +129,22 @@ void engine_block_done(struct vcpu *v)
     v->entered = (u64)(uintptr_t)b | (v->entered & 1);
 }
 
-/* The rest of a block that was left in the middle. Unicorn may cut it longer than the whole was (limits of its translator): then
- * the tail counts on top. */
+/* The rest of a block that was left in the middle is being entered: it is charged already. How Unicorn's translator limits a block
+ * (512 instructions, a full op buffer) depends on where it starts, so it may have cut the rest longer than the whole was: then run()
+ * must start again with an exit at the block's end, so that the next block begins where it always does. */
 static void resume_block(struct vcpu *v, u64 addr, u32 size)
 {
-    u64 end = v->held.addr + v->held.size;
     u8 copy[BLOCK_BYTES_MAX];
     const u8 *code;
 
-    mmu_code(v, addr, size, copy, &code);               /* marks the code page accessed, as any entry does */
-    if (addr + size > end && addr + size - v->held.addr <= BLOCK_BYTES_MAX) {
-        struct block whole = { .addr = v->held.addr };
-        u32 all = (u32)(addr + size - whole.addr), was = charged(v);
-        if (mmu_code(v, whole.addr, all, copy, &code)) {
-            cost_lookup(v, code, all, &whole);
-            if (whole.n > v->held.n && whole.cost[v->entered & 1] >= was) {
-                v->insns += whole.n - v->held.n;
-                v->cycles += whole.cost[v->entered & 1] - was;
-                v->held = whole;
-            }
-        }
+    if (addr + size > v->held.addr + v->held.size) {
+        v->too_long = true;
+        stop(v);
+        return;
     }
+    mmu_code(v, addr, size, copy, &code);               /* marks the code page accessed, as any entry does */
     engine_block_done(v);
+    vcpu_set_limit(v);
 }
 
 /* The first entry after a start that is not an ordinary one. */
@@ -158,7 +152,6 @@ static void enter_special(struct vcpu *v, u64 addr, u32 size)
 {
     if (v->resumed) {
         resume_block(v, addr, size);
-        vcpu_set_limit(v);
         return;
     }
     v->exact = false;                                   /* a block cut at the exit: charged as the whole that it will be */

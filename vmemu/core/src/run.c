@@ -163,7 +163,7 @@ static void set_exit_at(struct vcpu *v, u64 *at)
     UC.ctl(v->uc, UC_CTL_WRITE(UC_CTL_UC_EXITS, 2), at, at ? (size_t)1 : (size_t)0);
 }
 
-/* Run until `fence` (0: no fence), which must lie in the page of `near`: blocks there are translated anew before and after. */
+/* Run until `fence` (0: no fence): blocks in its page are translated anew before and after. */
 static uc_err start(struct vcpu *v, u64 pc, u64 fence)
 {
     if (fence) {
@@ -185,10 +185,6 @@ static uc_err start(struct vcpu *v, u64 pc, u64 fence)
     return e;
 }
 
-/* How Unicorn's translator limits a block (512 instructions, a full op buffer) depends on where it starts: the remainder of a long
- * block is fenced at the block's end, so that the next one starts where it always does. */
-#define LONG_BLOCK 64
-
 static int go(struct vcpu *v)
 {
     const struct arch *a = v->m->arch;
@@ -196,7 +192,7 @@ static int go(struct vcpu *v)
     bool exact = false;
 
     if (v->open) {
-        u64 off = pc - v->held.addr, end = v->held.addr + v->held.size;
+        u64 off = pc - v->held.addr;
         if (off == v->held.size)
             engine_block_done(v);
         else if (off > v->held.size)
@@ -207,10 +203,11 @@ static int go(struct vcpu *v)
             if (index < v->held.n) {                    /* stop again before the block's end */
                 exact = true;
                 fence = block_address(&v->held, (u32)index);
-            } else if (v->held.n >= LONG_BLOCK && end % PAGE_SIZE)
-                fence = end;
+            } else if (v->too_long)
+                fence = v->held.addr + v->held.size;
         }
     }
+    v->too_long = false;
     if (v->near_limit && !v->resumed && pc == v->next.addr) {
         exact = v->exact = true;
         fence = block_address(&v->next, (u32)(v->insn_limit - v->insns));
