@@ -109,6 +109,7 @@ struct frame {
 #define RECENT 32                                       /* pages served last are never the next victims: one x86 instruction can need
                                                          * 2 code + 4 data pages and the tables of each */
 
+#define S2_CHUNK 256
 #define MAX_REGIONS 8
 #define MAX_VCPUS 16
 #define FRAME_BASE 0ull                                 /* Unicorn "physical" addresses: frame pool from here ... */
@@ -245,6 +246,9 @@ struct machine {
     struct frame *frames;
     struct s2_page *s2;
     u32 serial, flush_gen;
+    u32 nfree_low;                                      /* the least that nfree ever was: free_list below it, and frames from
+                                                         * nframes - nfree_low on, are as they were made */
+    u8 *s2_live;                                        /* per S2_CHUNK pages: one of them was resident once; else all are as made */
     struct region region[MAX_REGIONS]; u32 nregions;
     u64 mmio[MAX_MMIO]; u32 nmmio;                      /* guest physical page of each device window */
     /* built-in ram: store */

@@ -103,6 +103,10 @@ int persist_memory_load(struct machine *m, const struct saved_memory *s, const s
         m->frames[f] = (struct frame){ .page = frames[2 * f], .serial = frames[2 * f + 1] };
     }
     memcpy(m->free_list, free_list, (size_t)s->nfree * sizeof *free_list);
+    for (u32 i = 0; i < m->npages; i++)
+        m->s2_live[i / S2_CHUNK] |= s2[i].state != S2_ZERO;
+    for (m->nfree_low = 0; m->nfree_low < s->nfree && free_list[m->nfree_low] == m->nframes - 1 - m->nfree_low; m->nfree_low++)
+        ;
     m->nfree = s->nfree, m->hand = s->hand, m->serial = s->serial;
     if (m->c_store) {
         memcpy(m->slot_free, slot_free, (size_t)s->nslot_free * sizeof *slot_free);

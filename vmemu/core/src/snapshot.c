@@ -24,9 +24,10 @@ struct snapshot {
     u32 seq;
     /* bookkeeping */
     struct s2_page *s2;
+    u8 *live;                                           /* which chunks of s2 were copied: the others were as made */
     struct frame *frames;
     u32 *free_list, *slot_free;
-    u32 nfree, hand, serial, slot_next, nslot_free;
+    u32 nfree, nfree_low, hand, serial, slot_next, nslot_free;
     struct store_timing timing;
     struct s2_stats stats;
     struct table tokens, gfns;
@@ -34,8 +35,9 @@ struct snapshot {
     struct kept_vcpu vcpu[MAX_VCPUS];
     /* frames as they were */
     u64 *copied;                                        /* bit per frame; free frames count as copied: nobody needs their bytes */
-    u8 *pages;                                          /* nframes pages of address space */
-    u32 *which, n;
+    u8 *pages;                                          /* nframes pages of address space, `used` of them with a copy */
+    u32 *at, *kept, used;                                     /* 1 + where a frame's copy is; it stays good when the frame was put back */
+    u32 *which, n;                                      /* frames changed since */
 };
 
 static bool table_copy(struct table *to, const struct table *from)
@@ -76,6 +78,9 @@ static void destroy(struct machine *m, struct snapshot *s)
     unreserve(s->pages, (size_t)m->nframes * PAGE_SIZE);
     free(s->copied);
     free(s->which);
+    free(s->at);
+    free(s->kept);
+    free(s->live);
     table_free(&s->tokens);
     table_free(&s->gfns);
     free(s);
@@ -93,7 +98,9 @@ static struct snapshot *create(struct machine *m)
         table_free(&s->tokens);
         table_free(&s->gfns);
         memset(s->copied, 0, (m->nframes + 63) / 64 * 8);
-        s->n = 0;
+        for (u32 i = 0; i < s->used; i++)
+            s->at[s->kept[i]] = 0;
+        s->n = s->used = 0;
         return s;
     }
     s = calloc(1, sizeof *s);
@@ -106,7 +113,10 @@ static struct snapshot *create(struct machine *m)
     s->pages = reserve((size_t)m->nframes * PAGE_SIZE);
     s->copied = calloc((m->nframes + 63) / 64, 8);
     s->which = malloc((size_t)m->nframes * sizeof *s->which);
-    if (s->s2 && s->frames && s->free_list && s->slot_free && s->pages && s->copied && s->which)
+    s->at = calloc(m->nframes, sizeof *s->at);
+    s->kept = malloc((size_t)m->nframes * sizeof *s->kept);
+    s->live = malloc(m->npages / S2_CHUNK + 1);
+    if (s->at && s->kept && s->live && s->s2 && s->frames && s->free_list && s->slot_free && s->pages && s->copied && s->which)
         return s;
     destroy(m, s);
     return NULL;
@@ -122,8 +132,8 @@ static void discard(struct machine *m, struct snapshot *s)
         destroy(m, s);
         return;
     }
-    if (s->n > SPARE_PAGES)
-        madvise(s->pages + ((size_t)SPARE_PAGES << PAGE_SHIFT), (size_t)(s->n - SPARE_PAGES) << PAGE_SHIFT, MADV_DONTNEED);
+    if (s->used > SPARE_PAGES)
+        madvise(s->pages + ((size_t)SPARE_PAGES << PAGE_SHIFT), (size_t)(s->used - SPARE_PAGES) << PAGE_SHIFT, MADV_DONTNEED);
     s->older = m->spare;
     m->spare = s;
 }
@@ -198,6 +208,36 @@ static void load_vcpu(const struct kept_vcpu *from, struct vcpu *v)
     UC.context_restore(v->uc, from->regs);
 }
 
+static u32 chunk_size(const struct machine *m, u32 chunk)
+{
+    u32 n = m->npages - chunk * S2_CHUNK;
+
+    return n < S2_CHUNK ? n : S2_CHUNK;
+}
+
+/* Only what was ever resident: the rest is as it was made. */
+static void save_s2(const struct machine *m, struct snapshot *s)
+{
+    for (u32 i = 0; i * S2_CHUNK < m->npages; i++) {
+        s->live[i] = m->s2_live[i];
+        if (s->live[i])
+            memcpy(s->s2 + i * S2_CHUNK, m->s2 + i * S2_CHUNK, chunk_size(m, i) * sizeof *m->s2);
+    }
+}
+
+static void load_s2(struct machine *m, const struct snapshot *s)
+{
+    for (u32 i = 0; i * S2_CHUNK < m->npages; i++) {
+        struct s2_page *p = m->s2 + i * S2_CHUNK;
+        if (s->live[i])
+            memcpy(p, s->s2 + i * S2_CHUNK, chunk_size(m, i) * sizeof *p);
+        else if (m->s2_live[i])
+            for (u32 k = 0; k < chunk_size(m, i); k++)
+                p[k] = (struct s2_page){ .state = S2_ZERO, .frame = NO_FRAME, .slot = NO_SLOT };
+        m->s2_live[i] = s->live[i];
+    }
+}
+
 struct snapshot *snap_take(struct machine *m)
 {
     struct snapshot *s = create(m);
@@ -213,9 +253,10 @@ struct snapshot *snap_take(struct machine *m)
     }
     s->seq = m->snap ? m->snap->seq + 1 : 1;
     s->nvcpus = m->nvcpus;
-    memcpy(s->s2, m->s2, (size_t)m->npages * sizeof *m->s2);
-    memcpy(s->frames, m->frames, (size_t)m->nframes * sizeof *m->frames);
-    memcpy(s->free_list, m->free_list, (size_t)m->nfree * sizeof *m->free_list);
+    save_s2(m, s);
+    memcpy(s->frames, m->frames, (size_t)(m->nframes - m->nfree_low) * sizeof *m->frames);
+    memcpy(s->free_list + m->nfree_low, m->free_list + m->nfree_low, (size_t)(m->nfree - m->nfree_low) * sizeof *m->free_list);
+    s->nfree_low = m->nfree_low;
     if (m->slot_free)
         memcpy(s->slot_free, m->slot_free, (size_t)m->nslot_free * sizeof *m->slot_free);
     s->nfree = m->nfree, s->hand = m->hand, s->serial = m->serial;
@@ -238,6 +279,19 @@ u32 snap_seq(const struct machine *m) { return m->snap ? m->snap->seq : 0; }
 bool snap_owns_slot(const struct machine *m, u32 slot) { return m->snap && m->slot_born[slot] < m->snap->seq; }
 u32 snap_pages(const struct snapshot *s) { return s->n; }
 
+static u8 *copy_of(const struct snapshot *s, u32 f) { return s->pages + ((size_t)(s->at[f] - 1) << PAGE_SHIFT); }
+
+/* The frame has changed; the first time, what it held is copied. */
+static void keep(struct snapshot *s, u32 f, const u8 *was)
+{
+    if (!s->at[f]) {
+        s->kept[s->used] = f;
+        s->at[f] = ++s->used;
+        memcpy(copy_of(s, f), was, PAGE_SIZE);
+    }
+    s->which[s->n++] = f;
+}
+
 void snap_copy(struct machine *m, u32 f)
 {
     struct snapshot *s = m->snap;
@@ -245,8 +299,7 @@ void snap_copy(struct machine *m, u32 f)
     if (snap_has(m, f))
         return;
     s->copied[f / 64] |= 1ull << f % 64;
-    memcpy(s->pages + ((size_t)s->n << PAGE_SHIFT), m->ram + ((size_t)f << PAGE_SHIFT), PAGE_SIZE);
-    s->which[s->n++] = f;
+    keep(s, f, m->ram + ((size_t)f << PAGE_SHIFT));
 }
 
 static bool in_chain(const struct machine *m, const struct snapshot *s)
@@ -262,9 +315,11 @@ static void undo(struct machine *m, struct snapshot *s)
 {
     for (u32 i = 0; i < s->n; i++) {
         u32 f = s->which[i];
-        s2_drop_code(m, f);
-        m->frames[f].fetchers = 0;
-        memcpy(m->ram + ((size_t)f << PAGE_SHIFT), s->pages + ((size_t)i << PAGE_SHIFT), PAGE_SIZE);
+        if (m->frames[f].fetchers) {
+            s2_drop_code(m, f);
+            m->frames[f].fetchers = 0;
+        }
+        memcpy(m->ram + ((size_t)f << PAGE_SHIFT), copy_of(s, f), PAGE_SIZE);
         s->copied[f / 64] &= ~(1ull << f % 64);
     }
     s->n = 0;
@@ -273,17 +328,21 @@ static void undo(struct machine *m, struct snapshot *s)
 /* Who holds translations of a frame is a fact of the engines, not of the past. */
 static void load_frames(struct machine *m, const struct snapshot *s)
 {
-    for (u32 f = 0; f < m->nframes; f++) {
-        if (m->frames[f].page != s->frames[f].page || m->frames[f].serial != s->frames[f].serial) {
-            s2_drop_code(m, f);                         /* another page's code */
-            m->frames[f].fetchers = 0;
-        }
+    static const struct frame unused = { .page = NO_FRAME };
+
+    for (u32 f = 0; f < m->nframes - m->nfree_low; f++) {
+        const struct frame *was = f < m->nframes - s->nfree_low ? &s->frames[f] : &unused;
         u16 fetchers = m->frames[f].fetchers;
-        m->frames[f] = s->frames[f];
-        m->frames[f].fetchers = fetchers;
-        m->frames[f].writer = 0;
-        m->frames[f].wgen = 0;
+        if (fetchers && (m->frames[f].page != was->page || m->frames[f].serial != was->serial)) {
+            s2_drop_code(m, f);                         /* another page's code */
+            fetchers = 0;
+        }
+        m->frames[f] = (struct frame){ .page = was->page, .serial = was->serial, .fetchers = fetchers };
     }
+    for (u32 i = m->nfree_low; i < s->nfree_low; i++)
+        m->free_list[i] = m->nframes - 1 - i;
+    memcpy(m->free_list + s->nfree_low, s->free_list + s->nfree_low, (size_t)(s->nfree - s->nfree_low) * sizeof *m->free_list);
+    m->nfree_low = s->nfree_low;
 }
 
 int snap_restore(struct machine *m, struct snapshot *s)
@@ -302,9 +361,8 @@ int snap_restore(struct machine *m, struct snapshot *s)
     }
     undo(m, s);
     s2_flush_all(m);
-    memcpy(m->s2, s->s2, (size_t)m->npages * sizeof *m->s2);
+    load_s2(m, s);
     load_frames(m, s);
-    memcpy(m->free_list, s->free_list, (size_t)s->nfree * sizeof *m->free_list);
     if (m->slot_free)
         memcpy(m->slot_free, s->slot_free, (size_t)s->nslot_free * sizeof *m->slot_free);
     m->nfree = s->nfree, m->hand = s->hand, m->serial = s->serial;
@@ -338,8 +396,7 @@ int snap_drop(struct machine *m, struct snapshot *s)
             if (o->copied[f / 64] >> f % 64 & 1)
                 continue;
             o->copied[f / 64] |= 1ull << f % 64;
-            memcpy(o->pages + ((size_t)o->n << PAGE_SHIFT), s->pages + ((size_t)i << PAGE_SHIFT), PAGE_SIZE);
-            o->which[o->n++] = f;
+            keep(o, f, copy_of(s, f));
         }
     discard(m, s);
     s2_flush_all(m);                                    /* what the older one has not copied must be filled read-only again */

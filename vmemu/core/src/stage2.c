@@ -32,7 +32,7 @@ int s2_init(struct machine *m, u32 nframes)
         m->frames[f].page = NO_FRAME;
         m->free_list[f] = nframes - 1 - f;              /* frame 0 is handed out first */
     }
-    m->nfree = nframes;
+    m->nfree = m->nfree_low = nframes;
     m->flush_gen = 1;
     m->serial = RECENT;                                 /* so that a fresh frame's 0 is not recent */
     return 0;
@@ -47,6 +47,11 @@ int s2_add_region(struct machine *m, u64 gpa, u64 size)
     if (!s2)
         return core_fail("no memory for the stage-2 map");
     m->s2 = s2;
+    u8 *live = realloc(m->s2_live, (m->npages + pages) / S2_CHUNK + 1);
+    if (!live)
+        return core_fail("no memory for the stage-2 map");
+    m->s2_live = live;
+    memset(live, 0, (m->npages + pages) / S2_CHUNK + 1);
     for (u32 i = 0; i < pages; i++)
         s2[m->npages + i] = (struct s2_page){ .state = S2_ZERO, .frame = NO_FRAME, .slot = NO_SLOT };
     m->region[m->nregions++] = (struct region){ gpa, size, m->npages };
@@ -82,6 +87,7 @@ void s2_free(struct machine *m)
     free(m->frames);
     free(m->free_list);
     free(m->s2);
+    free(m->s2_live);
 }
 
 i64 s2_index(const struct machine *m, u64 gpa)
@@ -311,6 +317,9 @@ static u8 *install(struct machine *m, u32 page, u32 f)
     struct s2_page *p = &m->s2[page];
 
     snap_copy(m, f);
+    m->s2_live[page / S2_CHUNK] = 1;
+    if (m->nfree < m->nfree_low)
+        m->nfree_low = m->nfree;
     m->frames[f] = (struct frame){ .page = page, .serial = ++m->serial };
     p->state = S2_RESIDENT;
     p->frame = f;
