@@ -7,14 +7,12 @@ otherwise, pages are 4 KiB.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
-
-import capstone
-import unicorn
 
 from vmemu.errors import ConfigError, EngineError
 from vmemu.isa import load_isa
@@ -92,13 +90,20 @@ def _check(result: int) -> None:
         raise EngineError(_error())
 
 
+def _package(name: str) -> Path:
+    """Folder of an installed package, without importing it: its library is opened by the C unit alone."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise EngineError(f"{name} is not installed: pip install {name}")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
 def _load() -> None:
-    folder = Path(next(iter(unicorn.__path__))) / "lib"
+    folder = _package("unicorn") / "lib"
     found = sorted(folder.glob("libunicorn.so.2")) or sorted(folder.glob("libunicorn*"))
     if not found:
         raise EngineError(f"no libunicorn in {folder}: pip install unicorn==2.1.4")
-    cs = Path(next(iter(capstone.__path__))) / "lib" / "libcapstone.so"
-    if lib.core_init(str(found[0]).encode(), str(cs).encode()) < 0:
+    if lib.core_init(str(found[0]).encode(), str(_package("capstone") / "lib" / "libcapstone.so").encode()) < 0:
         raise EngineError(_error())
 
 

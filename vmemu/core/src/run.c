@@ -20,6 +20,12 @@ void vcpu_close_block(struct vcpu *v, u32 executed)
     v->open = v->debug_open = v->resumed = false;
 }
 
+static void leave_block(struct vcpu *v)
+{
+    if (v->open)
+        vcpu_close_block(v, vcpu_executed(v));
+}
+
 static int leave(struct vcpu *v, u32 kind)
 {
     static const u8 counters[] = {
@@ -74,7 +80,7 @@ static int deliver(struct vcpu *v)
 {
     u32 kind = v->pend.kind;
 
-    vcpu_close_block(v, vcpu_executed(v));
+    leave_block(v);
     switch (v->m->arch->deliver(v)) {
     case S2_OK:
         v->halted = false;
@@ -196,7 +202,7 @@ static int go(struct vcpu *v)
         if (off == v->held.size)
             engine_block_done(v);
         else if (off > v->held.size)
-            vcpu_close_block(v, vcpu_executed(v));
+            leave_block(v);
         else {
             u64 index = block_index(&v->held, pc) + (v->insn_limit - vcpu_insns(v));
             v->resumed = true;
@@ -276,7 +282,7 @@ int vcpu_run(struct vcpu *v, u64 cycle_limit, u64 insn_limit)
             v->io_stop = false;
             return leave(v, EXIT_STOP);
         } else if (v->irq_lines && vcpu_settled(v) && a->irq_ready(v)) {
-            vcpu_close_block(v, vcpu_executed(v));
+            leave_block(v);
             v->halted = false;
             if (a->irq_take(v, &v->exit))
                 return leave(v, v->exit.kind);
