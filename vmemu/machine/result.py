@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vmemu.core import CYC, COUNTERS
+from vmemu.core import COUNTERS, CYC
 
 if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
