@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Callable
 from typing import Any
 
 import unicorn
-from unicorn import arm64_const, ppc_const, x86_const
+from unicorn import ppc_const, x86_const
 from unicorn.unicorn_py3 import unicorn as binding
 
 from vmemu.core import ffi, lib
@@ -22,6 +23,7 @@ _ARCH = {
     "arm64": (unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM),
     "ppc64": (unicorn.UC_ARCH_PPC, unicorn.UC_MODE_PPC64 | unicorn.UC_MODE_BIG_ENDIAN),
 }
+_Uc: Any = unicorn.Uc  # type: ignore[attr-defined]
 READ, WRITE, EXEC = unicorn.UC_PROT_READ, unicorn.UC_PROT_WRITE, unicorn.UC_PROT_EXEC
 
 
@@ -36,9 +38,10 @@ class Plain:
 
     def __init__(self, isa: str, *, virtual: bool | None = None) -> None:
         self.isa = isa
-        self.uc: Any = unicorn.Uc(*_ARCH[isa])
+        self.uc: Any = _Uc(*_ARCH[isa])
         self._counter = ctypes.c_uint64(0)
         self._fills = ctypes.c_uint64(0)
+        self._hypercall: Callable[[int], None] | None = None
         if isa == "arm64":
             self.uc.ctl_set_page_size(4096)  # must be the very first call
         if virtual if virtual is not None else isa == "ppc64":
@@ -46,7 +49,7 @@ class Plain:
             self._hook(unicorn.UC_HOOK_TLB_FILL, "identity", self._fills)
         if isa == "ppc64":
             self.uc.reg_write(ppc_const.UC_PPC_REG_MSR, 1 << 63 | 1 << 12)
-            self.uc.hook_add(unicorn.UC_HOOK_INTR, lambda uc, *_: uc.emu_stop())
+            self.uc.hook_add(unicorn.UC_HOOK_INTR, self._on_ppc_interrupt)
 
     def _hook(self, kind: int, callback: str, user: ctypes.c_uint64) -> None:
         handle = ctypes.c_size_t(0)
@@ -74,23 +77,32 @@ class Plain:
         if self.isa == "x86_64":
             self.uc.reg_write(x86_const.UC_X86_REG_RSP, address)
 
-    def set_tables(self, root: int) -> None:
-        """Turn on the engine's own stage-1 translation: x86 CR3, or arm64 TTBR0 with T0SZ 25."""
+    def serve_bench(self, out: bytearray) -> None:
+        """The devices of the image bench-cpu: what it prints goes to `out`; power-off stops the run."""
         if self.isa == "x86_64":
-            for register, value in ((x86_const.UC_X86_REG_CR3, root), (x86_const.UC_X86_REG_CR4, 1 << 5),
-                                    (x86_const.UC_X86_REG_CR0, 1 << 31 | 1 << 16 | 1 << 4 | 1)):
-                self.uc.reg_write(register, value)
-        elif self.isa == "arm64":
-            self._system(2, 0, 2, 1 << 23 | 25)  # TCR_EL1
-            self._system(2, 0, 0, root)  # TTBR0_EL1
-            self._system(1, 0, 0, self._system(1, 0, 0) | 1)  # SCTLR_EL1.M
 
-    def _system(self, crn: int, crm: int, op2: int, value: int | None = None) -> int:
-        key = (crn, crm, 3, 0, op2)
-        if value is None:
-            return int(self.uc.reg_read(arm64_const.UC_ARM64_REG_CP_REG, key))
-        self.uc.reg_write(arm64_const.UC_ARM64_REG_CP_REG, (*key, value))
-        return value
+            def on_out(uc: Any, port: int, size: int, value: int, user: object) -> None:
+                if port == 0x3F8:
+                    out.append(value & 0xFF)
+                else:
+                    uc.emu_stop()
+
+            self.uc.hook_add(unicorn.UC_HOOK_INSN, on_out, None, 1, 0, x86_const.UC_X86_INS_OUT)
+        elif self.isa == "arm64":
+            self.uc.mmio_map(
+                0x09000000, 0x1000, lambda *_: 0, None, lambda uc, offset, size, value, user: out.append(value & 0xFF), None
+            )
+            self.uc.hook_add(unicorn.UC_HOOK_INTR, lambda uc, number, user: uc.emu_stop())
+        else:
+            self._hypercall = out.append
+
+    def _on_ppc_interrupt(self, uc: Any, number: int, user: object) -> None:
+        """`sc 1`: H_PUT_TERM_CHAR prints, anything else stops. SC leaves PC behind the instruction."""
+        if self._hypercall is not None and uc.reg_read(ppc_const.UC_PPC_REG_3) == 0x58:
+            self._hypercall(uc.reg_read(ppc_const.UC_PPC_REG_6) >> 56)
+            uc.reg_write(ppc_const.UC_PPC_REG_3, 0)
+        else:
+            uc.emu_stop()
 
     def run(self, address: int) -> float:
         """Run to HLT, WFI or a hypercall; seconds of this thread's processor time."""
@@ -104,10 +116,3 @@ class Plain:
         before = int(self._counter.value)
         self.uc.emu_start(address, 0)
         return int(self._counter.value) - before
-
-    def register(self, name: str) -> int:
-        """By the assembler's register names."""
-        modules = {"x86_64": (x86_const, "X86"), "arm64": (arm64_const, "ARM64"), "ppc64": (ppc_const, "PPC")}
-        const, prefix = modules[self.isa]
-        short = name[1:] if self.isa == "ppc64" else name.upper()
-        return int(self.uc.reg_read(getattr(const, f"UC_{prefix}_REG_{short}")))

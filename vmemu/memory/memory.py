@@ -17,6 +17,9 @@ from vmemu.memory.store import FaultyStore, Store, StoreSpec, needs_python, open
 #: Frames that must stay free of pins: one instruction can need 30 pages at once (core.h, RECENT), and the guest needs a few to live.
 MIN_UNPINNED = 64
 
+#: Attributes of an enum are slow to reach, and `serve` is on the path of every fault.
+_OK, _MISS, _ZERO = S2Result.OK, S2Result.MISS, int(PageState.ZERO)
+
 
 class Memory:
     """The pages of one machine.
@@ -76,25 +79,27 @@ class Memory:
 
         Raises StoreError when no frame can be freed because the store takes no page; nothing is lost then.
         """
-        result = self.core.ensure(vcpu, gpa)
-        if result is not S2Result.MISS:
-            return result is S2Result.OK
+        core = self.core
+        result = core.ensure(vcpu, gpa)
+        if result is not _MISS:
+            return result is _OK
         assert self.store is not None
-        index = self.core.index(gpa)
-        if not self.core.free_frames:
+        index = core.index(gpa)
+        if not core.free_frames:
             self._make_room(vcpu)
-        page = self.core.page(index)
-        if page.state == PageState.ZERO:
-            return self.core.page_in(vcpu, index, None)
+        page = core.page(index)
+        if page.state == _ZERO:
+            return core.page_in(vcpu, index, None)
         try:
             data = self.store.get(int(page.slot))
         except StoreError as error:
             self.last_error = str(error)
             return False
-        self._charge_delay(vcpu)
-        if not self.core.page_in(vcpu, index, data):
+        if isinstance(self.store, FaultyStore):
+            self._charge_delay(vcpu)
+        if not core.page_in(vcpu, index, data):
             self.last_error = f"{self.store.name}: page at {gpa:#x} came back corrupted"
-            self.core.mark_bad(index)
+            core.mark_bad(index)
             return False
         return True
 
