@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from vmemu.cli.output import open_output
 from vmemu.errors import ConfigError
+
+ISAS = ("x86_64", "arm64", "ppc64")
 
 
 @click.group()
@@ -48,3 +51,45 @@ def engine(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
         report.write(json.dumps(result.to_json(), indent=2) + "\n")
         report.flush()
     return 0 if result.ok else 1
+
+
+def _travel(function: str, isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
+    report = None if json_path is None else open_output(json_path, "--json")
+    result = getattr(_lab("bench.travel"), function)(isas or ISAS, repeat, click.echo)
+    if report is not None:
+        report.write(json.dumps(result.to_json(), indent=2) + "\n")
+        report.flush()
+    return 0 if result.ok else 1
+
+
+def _options(command: Callable[..., int]) -> Callable[..., int]:
+    """--isa, --repeat and --json, as `engine` has them."""
+    for option in (
+        click.option("--json", "json_path", metavar="FILE", help="Write the figures to FILE; - is stdout."),
+        click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N",
+                     help="Scale of the measurement."),
+        click.option("--isa", "isas", multiple=True, type=click.Choice(ISAS), help="Only this architecture. Repeatable."),
+    ):
+        command = option(command)
+    return command
+
+
+@bench.command()
+@_options
+def step(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
+    """One instruction forwards, one backwards, and a seek to anywhere."""
+    return _travel("step", isas, repeat, json_path)
+
+
+@bench.command()
+@_options
+def snapshot(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
+    """Save and restore in memory with 256 dirty pages. Exit status 1 when the goal is missed."""
+    return _travel("snapshots", isas, repeat, json_path)
+
+
+@bench.command()
+@_options
+def reset(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
+    """Executions a second of the smallest scenario, reset in place. Exit status 1 when the goal is missed."""
+    return _travel("resets", isas, repeat, json_path)

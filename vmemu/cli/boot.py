@@ -98,7 +98,7 @@ class Interrupt:
 @click.option("--json", "json_path", metavar="FILE", help="Write the run's counters to FILE; - is stdout.")
 @click.pass_context
 def boot(
-    context: click.Context, image: str | None, json_path: str | None, record: str | None, snapshot: str | None,
+    context: click.Context, /, image: str | None, json_path: str | None, record: str | None, snapshot: str | None,
     snapshot_at: int | None, restore: str | None, **options: Any,
 ) -> int:
     """Boot IMAGE and run it to its end.

@@ -31,6 +31,11 @@ class Device(Protocol):
     def load(self, state: State) -> None: ...
 
 
+def flat(record: Any) -> State:
+    """A slotted dataclass as plain data, one level deep: `asdict` is ten times slower, and snapshots are frequent."""
+    return {name: list(value) if isinstance(value := getattr(record, name), list) else value for name in record.__slots__}
+
+
 class Quiet:
     """Defaults for a device without deadlines."""
 

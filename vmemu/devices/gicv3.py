@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
-from vmemu.devices.base import Quiet, State
+from vmemu.devices.base import Quiet, State, flat
 from vmemu.isa.arm64 import sensitive as reg
 
 INTERRUPTS = 32
@@ -205,7 +205,7 @@ class Gicv3(Quiet):
         return None
 
     def save(self) -> State:
-        return {"version": 1, "ctlr": self.distributor_ctlr, "cpus": [asdict(cpu) for cpu in self.cpus]}
+        return {"version": 1, "ctlr": self.distributor_ctlr, "cpus": [flat(cpu) for cpu in self.cpus]}
 
     def load(self, state: State) -> None:
         self.distributor_ctlr = state["ctlr"]

@@ -7,9 +7,9 @@ XIRR = CPPR << 24 | XISR. Lower priorities are more urgent, 0xff is masked. Sour
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from vmemu.devices.base import Quiet, State
+from vmemu.devices.base import Quiet, State, flat
 from vmemu.devices.papr import H_PARAMETER, NoWindow, Refused
 
 IPI = 2
@@ -158,8 +158,8 @@ class Xics(NoWindow, Quiet):
     def save(self) -> State:
         return {
             "version": 1,
-            "presenters": [asdict(p) for p in self.presenters],
-            "sources": {str(n): asdict(s) for n, s in sorted(self.sources.items())},
+            "presenters": [flat(p) for p in self.presenters],
+            "sources": {str(n): flat(s) for n, s in sorted(self.sources.items())},
         }
 
     def load(self, state: State) -> None:

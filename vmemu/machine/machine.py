@@ -184,13 +184,17 @@ class Machine:
                 found = deadline
         return found
 
-    def _run_due(self) -> None:
-        now = self.now()
+    def _run_due(self) -> int | None:
+        """Run what is due; the next deadline after that."""
+        now, found = self.now(), self._next_deadline()
+        if found is None or found > now:
+            return found
         self.queue.run_due(now)
         for device in self.board.devices.values():
             deadline = device.next_deadline()
             if deadline is not None and deadline <= now:
                 device.on_deadline(now)
+        return self._next_deadline()
 
     # ------------------------------------------------------------------- run
     def run(self, on_progress: Progress | None = None, at: tuple[int, Progress] | None = None) -> RunResult:
@@ -213,7 +217,7 @@ class Machine:
         return self.result
 
     def step(self, instructions: int, vcpu: int = 0) -> tuple[int, str] | None:
-        """Run until a vCPU has completed exactly so many instructions more; None, or (status, reason) when the run ended before."""
+        """Run until a vCPU has completed exactly so many instructions more; (status, reason) when the run ended before."""
         target = self.vcpus[vcpu].insns + instructions
         while self.vcpus[vcpu].insns < target:
             end = self._turn(vcpu, target)
@@ -234,25 +238,26 @@ class Machine:
                 on_progress(self)
 
     def travel(self, most: int = MOST, spacing: int = SPACING) -> Timeline:
-        """Switch time travel on, from here: at most so many automatic snapshots, one each `spacing` instructions at first."""
+        """Switch time travel on, from here: at most so many automatic snapshots, `spacing` instructions apart at first."""
         if self.timeline is None:
             self.timeline = Timeline(self, most, spacing)
         return self.timeline
 
     def seek(self, index: int) -> tuple[int, str] | None:
-        """Go to the instant at which all vCPUs together have completed exactly `index` instructions, forwards or backwards.
+        """Go to exactly instruction `index` of all vCPUs together, forwards or backwards.
 
-        None, or (status, reason) when the run ends before. Raises ConfigError for an index before `travel` was switched on.
+        None, or (status, reason) when the run ends before. Raises ConfigError for an index before `travel` was
+        switched on.
         """
         return self.travel().seek(index)
 
     @property
     def insns(self) -> int:
         """Instructions completed by all vCPUs: the machine's own index of instants."""
-        return sum(v.insns for v in self.vcpus)
+        return self.vcpus[0].insns if len(self.vcpus) == 1 else sum(v.insns for v in self.vcpus)
 
     def run_to(self, index: int) -> tuple[int, str] | None:
-        """Run until all vCPUs together have completed exactly `index` instructions; (status, reason) when it ended before."""
+        """Run to instruction `index`, exactly, of all vCPUs together; (status, reason) when the run ended before."""
         while self.insns < index:
             end = self._turn(None, index)
             if end is not None:
@@ -261,28 +266,30 @@ class Machine:
 
     def _turn(self, stop_vcpu: int | None = 0, insn_limit: int = NO_LIMIT) -> tuple[int, str] | None:
         """One run of one vCPU, and its exit served. `insn_limit` is of vCPU `stop_vcpu`; None: of all together."""
-        if self._powered_off and all(v.settled for v in self.vcpus):
-            return self._ended()
-        if self._turn_open is not None:
+        if self._turn_open is not None:  # what an exact stop interrupted goes on: no event, no decision in between
             number, limit = self._turn_open
             return self._run_vcpu(self.vcpus[number], limit, stop_vcpu, insn_limit)
+        if self._powered_off:
+            return self._ended()
         ready = [v for v in self.vcpus if v.runnable]
-        if all(v.settled for v in self.vcpus):
-            if ready:
-                self.time_units = max(self.time_units, min(v.cycles for v in ready))
-            self._run_due()
-            if self.max_cycles is not None and self.time_units >= self.max_cycles * CYC:
-                return LIMIT, f"limit of {self.max_cycles} cycles reached"
+        if ready:
+            behind = ready[0].cycles if len(ready) == 1 else min(v.cycles for v in ready)
+            self.time_units = max(self.time_units, behind)
+        deadline = self._run_due()
+        if self.max_cycles is not None and self.time_units >= self.max_cycles * CYC:
+            return LIMIT, f"limit of {self.max_cycles} cycles reached"
+        if len(self.vcpus) > 1 or not ready:
             ready = [v for v in self.vcpus if v.runnable]
         if not ready:
             return self._idle()
         self._idle_turns = 0
-        vcpu = self._pick(ready)
-        return self._run_vcpu(vcpu, self._limit(vcpu, len(ready)), stop_vcpu, insn_limit)
+        vcpu = ready[0] if len(ready) == 1 else self._pick(ready)
+        return self._run_vcpu(vcpu, self._limit(vcpu, len(ready), deadline), stop_vcpu, insn_limit)
 
     def _run_vcpu(self, vcpu: CoreVcpu, limit: int, stop_vcpu: int | None, insn_limit: int) -> tuple[int, str] | None:
         if insn_limit != NO_LIMIT and stop_vcpu is None:
-            insn_limit += vcpu.insns - self.insns
+            if len(self.vcpus) > 1:
+                insn_limit += vcpu.insns - self.insns
         elif stop_vcpu != vcpu.id:
             insn_limit = NO_LIMIT
         self._turn_open = None
@@ -301,22 +308,19 @@ class Machine:
         return end
 
     def _pick(self, ready: list[CoreVcpu]) -> CoreVcpu:
-        """Whose turn it is: by default the one that is furthest behind. One that stands inside a block after an exact stop goes on."""
-        for vcpu in ready:
-            if not vcpu.settled:
-                return vcpu
+        """Whose turn it is: by default the one that is furthest behind."""
         ready.sort(key=lambda v: (v.cycles, v.id))
         behind = [v for v in ready if v.cycles - ready[0].cycles <= QUANTUM * CYC]
         return behind[self.choices.choose("vcpu", len(behind), [v.id for v in behind])]
 
-    def _limit(self, vcpu: CoreVcpu, ready: int) -> int:
+    def _limit(self, vcpu: CoreVcpu, ready: int, deadline: int | None) -> int:
         turn = SLICE
         if ready > 1:
             turn = QUANTUM >> 2 * self.choices.choose("quantum", 4)
-        limit = vcpu.cycles + turn * CYC
-        deadline = self._next_deadline()
+        now = vcpu.cycles
+        limit = now + turn * CYC
         if deadline is not None:
-            limit = min(limit, max(self.units(deadline), vcpu.cycles + CYC if ready > 1 else 0))
+            limit = min(limit, max(self.units(deadline), now + CYC if ready > 1 else 0))
         if self.max_cycles is not None:
             limit = min(limit, self.max_cycles * CYC)
         return limit

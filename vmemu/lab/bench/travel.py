@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from vmemu.core import PAGE_SIZE, PageState, ffi, lib
 from vmemu.lab.bench.report import Line, Report
+from vmemu.lab.bench.timing import clock
 from vmemu.machine import snapshot
 from vmemu.machine.machine import Machine
-from vmemu.machine.timeline import SPACING
+from vmemu.machine.timeline import SPACING, first_instant
 
 #: design.md 7
 SNAPSHOT_US, RESETS_A_SECOND = 200.0, 1000.0
@@ -60,86 +61,76 @@ def step(isas: tuple[str, ...], repeat: int, echo: Callable[[str], None]) -> Rep
     return report
 
 
-def _copies() -> float:
-    """Reference: what copying the pages out and back again costs by itself."""
-    one, two = ffi.new("uint8_t[]", PAGES * PAGE_SIZE), ffi.new("uint8_t[]", PAGES * PAGE_SIZE)
-    start = time.perf_counter()
-    ffi.memmove(two, one, PAGES * PAGE_SIZE)
-    ffi.memmove(one, two, PAGES * PAGE_SIZE)
-    return time.perf_counter() - start
-
-
-def _snapshot(machine: Machine, pages: list[int]) -> tuple[float, float, float]:
-    """Seconds for taking one, for the copies made while 256 pages are written, and for restoring it."""
+def _snapshot(machine: Machine, pages: list[int]) -> tuple[float, float, float, float]:
+    """Seconds for taking one, for writing 256 pages, for writing them again (nothing is copied), and for restoring."""
     core = machine.core.ptr
 
-    def write() -> float:
-        start = time.perf_counter()
+    def write() -> None:
         for gpa in pages:
             lib.s2_ptr(core, gpa, True)
-        return time.perf_counter() - start
 
-    start = time.perf_counter()
-    taken = snapshot.take(machine)
-    take = time.perf_counter() - start
-    copy = write() - min(write(), write())  # the same calls again copy nothing
-    start = time.perf_counter()
-    snapshot.restore(machine, taken)
-    restore = time.perf_counter() - start
-    snapshot.drop(machine, taken)
-    return take, max(copy, 0.0), restore
+    taken: list[snapshot.Snapshot] = []
+    take = clock(lambda: taken.append(snapshot.take(machine)))
+    first, again = clock(write), clock(write)
+    restore = clock(lambda: snapshot.restore(machine, taken[0]))
+    snapshot.drop(machine, taken[0])
+    return take, first, again, restore
 
 
 def snapshots(isas: tuple[str, ...], repeat: int, echo: Callable[[str], None]) -> Report:
     """Save and restore with 256 dirty pages."""
     report = Report()
+    one, two = ffi.new("uint8_t[]", PAGES * PAGE_SIZE), ffi.new("uint8_t[]", PAGES * PAGE_SIZE)
     for isa in isas:
         machine = Machine.boot("walk", isa=isa, append="pages=512 passes=8")
         machine.run_to(1_000_000)
         resident = [i for i in machine.core.not_zero_pages() if machine.core.page(i).state == PageState.RESIDENT]
         pages = [machine.core.gpa(i) for i in resident[-PAGES:]]
-        best = min((_snapshot(machine, pages) for _ in range(20 * repeat)), key=sum)
-        total = sum(best) * 1e6
-        memcpy = _best(20 * repeat, _copies) * 1e6
-        parts = ", ".join(f"{name} {value * 1e6:.0f}" for name, value in zip(("save", "copies", "restore"), best, strict=True))
-        text = f"{parts}; the bare copies {memcpy:.0f} us"
-        report.add(Line(isa, f"snapshot and restore, {len(pages)} dirty pages", total, "us", goal=SNAPSHOT_US, reference=text))
+        rounds = [_snapshot(machine, pages) for _ in range(20 * repeat)]
+        take, first, again, restore = (min(column) * 1e6 for column in zip(*rounds, strict=True))
+        memcpy = _best(20 * repeat, lambda: clock(lambda: ffi.memmove(two, one, PAGES * PAGE_SIZE))) * 1e6
+        copies = first - again
+        text = f"save {take:.0f}, copies {copies:.0f}, restore {restore:.0f}; a bare copy of the pages {memcpy:.0f} us"
+        name = f"snapshot and restore, {len(pages)} dirty pages"
+        report.add(Line(isa, name, take + copies + restore, "us", goal=SNAPSHOT_US, reference=text))
         machine.close()
     report.print(echo)
     return report
 
 
-def resets(isas: tuple[str, ...], repeat: int, echo: Callable[[str], None]) -> Report:
-    """Executions a second of the smallest scenario: `hello` from its first system call to the end, reset in place."""
-    from vmemu.machine.timeline import first_instant
+def _executions(isa: str, syscall: int, repeat: int) -> tuple[float, float, int]:
+    """Executions a second of `hello` from its K-th system call to the end; seconds for the reset alone; instructions."""
+    machine = Machine.boot("hello", isa=isa)
+    first_instant(machine, lambda m: m.vcpus[0].counters()["syscall"] >= syscall)
+    base, before = snapshot.take(machine), machine.insns
+    machine.run_to(_END)
+    length, output = machine.insns - before, bytes(machine.console.output)
 
+    def burst() -> None:
+        for _ in range(200):
+            snapshot.restore(machine, base)
+            machine.run_to(_END)
+            assert machine.power[0] and machine.console.output == output
+
+    def alone() -> None:
+        for _ in range(200):
+            snapshot.restore(machine, base)
+
+    rate = 200 / _best(3 * repeat, lambda: clock(burst))
+    reset = _best(3 * repeat, lambda: clock(alone)) / 200
+    machine.close()
+    return rate, reset, length
+
+
+def resets(isas: tuple[str, ...], repeat: int, echo: Callable[[str], None]) -> Report:
+    """Executions a second, reset in place: the smallest scenario (a task's exit to power-off), and one that prints."""
     report = Report()
     for isa in isas:
-        machine = Machine.boot("hello", isa=isa)
-        first_instant(machine, lambda m: m.vcpus[0].counters()["syscall"] >= 1)
-        base, before = snapshot.take(machine), machine.insns
-        machine.run_to(_END)
-        length, output = machine.insns - before, bytes(machine.console.output)
-
-        def burst(machine: Machine = machine, base: snapshot.Snapshot = base, output: bytes = output) -> float:
-            start = time.perf_counter()
-            for _ in range(200):
-                snapshot.restore(machine, base)
-                machine.run_to(_END)
-                assert machine.power[0] and machine.console.output == output
-            return (time.perf_counter() - start) / 200
-
-        def alone(machine: Machine = machine, base: snapshot.Snapshot = base) -> float:
-            start = time.perf_counter()
-            for _ in range(200):
-                snapshot.restore(machine, base)
-            return (time.perf_counter() - start) / 200
-
-        rate, reset = 1 / _best(3 * repeat, burst), _best(3 * repeat, alone) * 1e6
-        start = time.perf_counter()
-        Machine.boot("hello", isa=isa).close()
-        text = f"{length} instructions each; reset alone {reset:.0f} us, a fresh boot {(time.perf_counter() - start) * 1e3:.1f} ms"
-        report.add(Line(isa, "executions", rate, "a second", goal=RESETS_A_SECOND, at_least=True, reference=text))
-        machine.close()
+        rate, reset, length = _executions(isa, 2, repeat)
+        fresh = _best(repeat, lambda isa=isa: clock(lambda: Machine.boot("hello", isa=isa).close())) * 1e3  # type: ignore[misc]
+        text = f"{length} instructions each; reset alone {reset * 1e6:.0f} us; booting anew takes {fresh:.1f} ms"
+        report.add(Line(isa, "a task exits", rate, "a second", goal=RESETS_A_SECOND, at_least=True, reference=text))
+        rate, _, length = _executions(isa, 1, repeat)
+        report.add(Line(isa, "a task prints and exits", rate, "a second", reference=f"{length} instructions each"))
     report.print(echo)
     return report

@@ -136,9 +136,11 @@ class Pseries(Board):
 
     @staticmethod
     def _wrap(count: int, call: Callable[..., tuple[int, ...] | None]) -> Callable[[CoreVcpu], Outcome]:
+        arguments = tuple(f"r{4 + i}" for i in range(count))
+
         def handler(vcpu: CoreVcpu) -> Outcome:
             try:
-                results = call(vcpu.id, *(vcpu.get(f"r{4 + i}") for i in range(count)))
+                results = call(vcpu.id, *map(vcpu.get, arguments))
             except Refused as refused:
                 vcpu.set("r3", refused.code)
                 return Outcome.HANDLED
