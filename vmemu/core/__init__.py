@@ -8,6 +8,7 @@ otherwise, pages are 4 KiB.
 from __future__ import annotations
 
 import importlib.util
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -29,6 +30,10 @@ PAGE_SIZE = 4096
 CYC = 64
 NO_LIMIT = (1 << 64) - 1
 NO_SLOT = 0xFFFFFFFF
+NO_VCPU = 0xFFFF
+NO_TASK = (1 << 64) - 1
+#: Fields of Event as they lie in the ring (core.h, struct event).
+EVENT_LAYOUT = struct.Struct("=4QI2H3Q")
 
 
 class ExitKind(IntEnum):
@@ -158,12 +163,19 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One entry of the event ring; the meaning of a, b, c depends on `kind` (vmemu.core.events)."""
+    """One entry of the event ring (core.h, struct event); the meaning of a, b, c depends on `kind` (vmemu.core.events).
+
+    cycles: CYC units of the vCPU's clock. task: number of the guest task that ran, NO_TASK when the guest does not say.
+    vcpu: NO_VCPU for what the host did by itself. flags: EventFlag.
+    """
 
     cycles: int
     insns: int
+    pc: int
+    task: int
     kind: int
     vcpu: int
+    flags: int
     a: int
     b: int
     c: int
@@ -188,6 +200,16 @@ def _io(ctx: Any, vcpu: int, kind: int, addr: int, size: int, value: Any) -> int
     except BaseException as error:  # must not unwind through Unicorn: run() raises it again
         machine.io_error = error
         return int(IoResult.STOP)
+
+
+@ffi.def_extern(name="vmemu_ring_full")  # type: ignore[untyped-decorator]
+def _ring_full(ctx: Any) -> None:
+    machine: CoreMachine = ffi.from_handle(ctx)
+    try:
+        if machine.on_ring_full is not None:
+            machine.on_ring_full()
+    except BaseException as error:  # must not unwind through Unicorn: run() raises it again
+        machine.io_error = error
 
 
 class CoreVcpu:
@@ -255,7 +277,7 @@ class CoreVcpu:
 
     @halted.setter
     def halted(self, value: bool) -> None:
-        self.ptr.halted = value
+        lib.vcpu_set_halted(self.ptr, value)
 
     @property
     def runnable(self) -> bool:
@@ -343,6 +365,8 @@ class CoreMachine:
         self.isa: Isa = load_isa(isa)
         self.io = io
         self.io_error: BaseException | None = None
+        self.on_ring_full: Callable[[], None] | None = None
+        self._drained: Any = ()
         self.vcpus: list[CoreVcpu] = []
         self._handle = ffi.new_handle(self)
         ptr = lib.machine_new(isa.encode(), frames, lib.vmemu_io, self._handle)
@@ -482,13 +506,40 @@ class CoreMachine:
         _check(lib.snap_drop(self.ptr, snapshot.ptr))
 
     # --------------------------------------------------------------- events
-    def enable_ring(self, log2: int = 16) -> None:
-        """Record events in a ring of 2**log2 entries."""
-        _check(lib.machine_ring(self.ptr, log2))
+    def enable_ring(self, log2: int = 16, on_full: Callable[[], None] | None = None) -> None:
+        """Record events in a ring of 2**log2 entries, from now on: before the first run, or returns from handlers are missed.
+
+        on_full is called in the middle of a run when the ring has no room. It drains, and touches nothing else; without it
+        the oldest events go and `events_lost` counts them.
+        """
+        self.on_ring_full = on_full
+        full = ffi.NULL if on_full is None else lib.vmemu_ring_full
+        _check(lib.machine_ring(self.ptr, log2, full, self._handle))
+
+    def watch_tasks(self, gpa: int, count: int) -> None:
+        """The guest keeps the number of each CPU's running task at gpa: `count` words of 64 bits in its byte order."""
+        lib.machine_tasks(self.ptr, gpa, count)
+
+    def put_event(self, kind: int, a: int = 0, b: int = 0, c: int = 0, *, vcpu: CoreVcpu | None = None, cycles: int | None = None) -> None:
+        """Put a protocol's event into the ring (vmemu.core.events); nothing happens while there is no ring.
+
+        vcpu None: the host's own doing. cycles: when, in CYC units; None is now.
+        """
+        at = NO_LIMIT if cycles is None else cycles
+        lib.machine_event(self.ptr, -1 if vcpu is None else vcpu.id, at, kind, a, b, c)
+
+    @property
+    def events_lost(self) -> int:
+        return int(self.ptr.ring.lost)
+
+    def drain_raw(self, limit: int = 4096) -> bytes:
+        """Up to `limit` events, oldest first, as they lie in memory: EVENT_LAYOUT each."""
+        if len(self._drained) < limit:
+            self._drained = ffi.new("struct event[]", limit)
+        n = lib.ring_drain(ffi.addressof(self.ptr, "ring"), self._drained, limit)
+        return bytes(ffi.buffer(self._drained, n * EVENT_LAYOUT.size))
 
     def drain(self, limit: int = 4096) -> list[Event]:
-        out = ffi.new("struct event[]", limit)
-        n = lib.ring_drain(ffi.addressof(self.ptr, "ring"), out, limit)
-        return [Event(e.cycles, e.insns, e.kind, e.vcpu, e.a, e.b, e.c) for e in (out[i] for i in range(n))]
+        return [Event(*fields) for fields in EVENT_LAYOUT.iter_unpack(self.drain_raw(limit))]
 
 

@@ -56,7 +56,7 @@ int vcpu_inject(struct vcpu *v, u32 kind, u32 vector, u32 error, bool has_error,
 void vcpu_mem_error(struct vcpu *v, u64 gva, u64 gpa, u32 access)
 {
     v->count[C_FAULT_MEM_ERROR]++;
-    ring_put(&v->m->ring, v->cycles, v->insns, v->id, EV_MEM_ERROR, gpa, gva, access);
+    event(v->m, v, EV_MEM_ERROR, gpa, gva, access);
     v->m->arch->mem_error(v, gva, gpa, (enum access)access);
 }
 
@@ -88,11 +88,39 @@ u32 machine_copy(struct machine *m, u64 gpa, void *buf, u32 len, bool write)
     return done;
 }
 
-int machine_ring(struct machine *m, u32 log2)
+int machine_ring(struct machine *m, u32 log2, void (*full)(void *), void *ctx)
 {
-    m->ring.ev = calloc((size_t)1 << log2, sizeof *m->ring.ev);
+    struct event *ev = calloc((size_t)1 << log2, sizeof *ev);
+
+    if (!ev)
+        return core_fail("no memory for the event ring");
+    free(m->ring.ev);
+    m->ring.ev = ev;
+    m->ring.head = m->ring.tail = m->ring.lost = 0;
     m->ring.size = 1ull << log2;
-    return m->ring.ev ? 0 : core_fail("no memory for the event ring");
+    m->ring.full = full;
+    m->ring.ctx = ctx;
+    return 0;
+}
+
+void machine_tasks(struct machine *m, u64 gpa, u32 n)
+{
+    m->ring.task_gpa = gpa;
+    m->ring.ntasks = n;
+}
+
+void machine_event(struct machine *m, i64 vcpu, u64 cycles, u32 kind, u64 a, u64 b, u64 c)
+{
+    if (!m->ring.ev)
+        return;
+    struct event e = event_now(m, vcpu < 0 || vcpu >= m->nvcpus ? NULL : m->vcpu[vcpu]);
+    if (cycles != ~0ull)
+        e.cycles = cycles;
+    e.kind = kind;
+    e.a = a;
+    e.b = b;
+    e.c = c;
+    event_at(m, e);
 }
 
 u32 machine_nonzero(struct machine *m, u32 from)

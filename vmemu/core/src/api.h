@@ -15,7 +15,10 @@ u64 vcpu_pc(struct vcpu *);
 void vcpu_mem_error(struct vcpu *, u64 gva, u64 gpa, u32 access);
 void vcpu_add_cycles(struct vcpu *, u64 cycles, bool idle);     /* host work charged to the guest, or idle time */
 u32 machine_copy(struct machine *, u64 gpa, void *buf, u32 len, bool write);  /* bytes done; stops at the first page that is not resident */
-int machine_ring(struct machine *, u32 log2);
+int machine_ring(struct machine *, u32 log2, void (*full)(void *), void *ctx);
+void machine_tasks(struct machine *, u64 gpa, u32 n);           /* the guest's array of running tasks */
+/* A protocol's event; vcpu -1: the host's own; cycles ~0: now. */
+void machine_event(struct machine *, i64 vcpu, u64 cycles, u32 kind, u64 a, u64 b, u64 c);
 u32 machine_nonzero(struct machine *, u32 from);                /* next page index >= from that is not known to be zero; npages at the end */
 double bench_tokens(u32 live, u64 rounds);                      /* ns for one put + get + del */
 void *bench_callback(const char *which);                        /* C hooks for plain Unicorn: count, identity */

@@ -87,6 +87,11 @@ static int arm64_reset(struct vcpu *v)
     return 0;
 }
 
+static bool in_user(struct vcpu *v) { return arm64_el(v) == 0; }
+
+/* ERET. */
+static bool is_return(const u8 *c, u32 n) { return n >= 4 && c[0] == 0xe0 && c[1] == 0x03 && c[2] == 0x9f && c[3] == 0xd6; }
+
 static u64 get_pc(struct vcpu *v) { return ENV(v, u64, E_PC); }
 static void set_pc(struct vcpu *v, u64 pc) { ENV(v, u64, E_PC) = pc; }
 
@@ -164,7 +169,7 @@ static int reg_set(struct vcpu *v, u32 index, u64 value)
 const struct arch arch_arm64 = {
     .name = "arm64", .suffix = "aarch64", .uc_arch = UC_ARCH_ARM64, .uc_mode = UC_MODE_ARM, .wake_masked = true,
     .setup = arm64_setup, .reset = arm64_reset,
-    .get_pc = get_pc, .set_pc = set_pc,
+    .in_user = in_user, .is_return = is_return, .get_pc = get_pc, .set_pc = set_pc,
     .walk = arm64_walk, .decode = arm64_decode, .sense = arm64_sense, .check_pc = arm64_check_pc,
     .page_fault = arm64_page_fault, .mem_error = arm64_mem_error, .trap = arm64_trap,
     .irq_ready = arm64_irq_ready, .irq_take = arm64_irq_take, .deliver = arm64_deliver,

@@ -70,6 +70,16 @@ static int reset(struct vcpu *v)
     return 0;
 }
 
+static bool in_user(struct vcpu *v) { return msr(v) & MSR_PR; }
+
+/* rfid, hrfid, rfscv, in either byte order. */
+static bool is_return(const u8 *code, u32 n)
+{
+    u32 be = n >= 4 ? load32(code, false) : 0, le = n >= 4 ? load32(code, true) : 0;
+
+    return be == 0x4c000024 || be == 0x4c000224 || be == 0x4c0000a4 || le == 0x4c000024 || le == 0x4c000224 || le == 0x4c0000a4;
+}
+
 static u64 get_pc(struct vcpu *v) { return *env64(v, ENV_NIP); }
 static void set_pc(struct vcpu *v, u64 pc) { *env64(v, ENV_NIP) = pc; }
 static u32 code_mode(struct vcpu *v) { return msr(v) & MSR_LE; }
@@ -191,7 +201,7 @@ static int reg_set(struct vcpu *v, u32 r, u64 value)
 
 const struct arch arch_ppc64 = {
     .name = "ppc64", .state_size = sizeof(struct ppc64_state), .suffix = "ppc64", .uc_arch = UC_ARCH_PPC, .uc_mode = UC_MODE_PPC64 | UC_MODE_BIG_ENDIAN, .big_endian = true,
-    .setup = setup, .reset = reset, .destroy = destroy, .get_pc = get_pc, .set_pc = set_pc,
+    .setup = setup, .reset = reset, .destroy = destroy, .in_user = in_user, .is_return = is_return, .get_pc = get_pc, .set_pc = set_pc,
     .walk = ppc64_walk, .decode = ppc64_decode, .code_mode = code_mode, .sense = ppc64_sense,
     .page_fault = ppc64_page_fault, .mem_error = ppc64_mem_error, .trap = ppc64_trap,
     .irq_ready = ppc64_irq_ready, .irq_take = ppc64_irq_take, .deliver = ppc64_deliver,

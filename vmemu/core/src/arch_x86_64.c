@@ -129,6 +129,14 @@ static void destroy(struct vcpu *v) { free(v->arch); }
 
 /* ------------------------------------------------------------ registers */
 
+static bool in_user(struct vcpu *v) { return cpl(v) == 3; }
+
+/* 64-bit IRET, SYSRET, SYSEXIT: REX.W directly before the opcode. */
+static bool is_return(const u8 *code, u32 n)
+{
+    return n >= 2 && (code[0] & 0xf8) == 0x48 && (code[1] == 0xcf || (n >= 3 && code[1] == 0x0f && (code[2] == 0x07 || code[2] == 0x35)));
+}
+
 static u64 get_pc(struct vcpu *v) { return x86_linear_pc(v); }
 static u64 entry(struct vcpu *v) { return ENV(v, u64, X_EIP); }
 static void set_pc(struct vcpu *v, u64 pc) { ENV(v, u64, X_EIP) = pc - SEG(v, SEG_CS)->base; }
@@ -254,7 +262,8 @@ static u32 code_mode(struct vcpu *v) { return HFLAGS(v) & (HF_CS64 | HF_CS32); }
 
 const struct arch arch_x86_64 = {
     .name = "x86_64", .state_size = sizeof(struct x86), .suffix = "x86_64", .uc_arch = UC_ARCH_X86, .uc_mode = UC_MODE_64, .big_endian = false, .open_bus = true,
-    .setup = setup, .reset = reset, .destroy = destroy, .get_pc = get_pc, .set_pc = set_pc, .entry = entry, .walk = walk_x86_64,
+    .setup = setup, .reset = reset, .destroy = destroy, .in_user = in_user, .is_return = is_return, .get_pc = get_pc,
+    .set_pc = set_pc, .entry = entry, .walk = walk_x86_64,
     .decode = decode_x86_64, .code_mode = code_mode, .sense = sense_x86_64, .page_fault = page_fault_x86_64,
     .mem_error = mem_error_x86_64, .trap = trap_x86_64, .irq_ready = irq_ready_x86_64, .irq_take = irq_take_x86_64,
     .deliver = deliver_x86_64, .is_halted = is_halted, .clear_halt = clear_halt, .reg_get = reg_get, .reg_set = reg_set,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  * What cffi shows Python. Plain declarations only: cffi's parser knows no preprocessor. "..." = the compiler fills in the rest. */
-struct event { uint64_t cycles, insns; uint32_t kind, vcpu; uint64_t a, b, c; };
+struct event { uint64_t cycles, insns, pc, task; uint32_t kind; uint16_t vcpu, flags; uint64_t a, b, c; };
 struct s2_page { uint8_t state, flags; uint16_t pad; uint32_t frame, slot, crc; };
 struct s2_stats { uint64_t zero, swap_in, swap_out, clean_drop, zero_drop, resident, resident_peak, evictions, flushes, corrupt; };
 struct store_timing { uint64_t latency; uint32_t depth; uint64_t busy[64]; };
-struct ring { uint64_t lost; ...; };
+struct ring { uint64_t lost, head, tail, size; ...; };
 struct table { uint32_t live; ...; };
 struct vm_exit {
     uint32_t kind, access, size, nr;
@@ -48,6 +48,7 @@ struct vcpu *vcpu_new(struct machine *);
 int vcpu_run(struct vcpu *, uint64_t cycle_limit, uint64_t insn_limit);
 void vcpu_set_irq(struct vcpu *, uint32_t line, bool level);
 void vcpu_kick(struct vcpu *);
+void vcpu_set_halted(struct vcpu *, bool);
 uint64_t vcpu_insns(struct vcpu *);
 uint64_t vcpu_now(struct vcpu *);
 bool vcpu_settled(struct vcpu *);
@@ -77,7 +78,9 @@ uint64_t store_charge(struct machine *, uint64_t now);
 uint8_t *s2_ptr(struct machine *, uint64_t gpa, bool write);
 
 uint32_t machine_copy(struct machine *, uint64_t gpa, void *buf, uint32_t len, bool write);
-int machine_ring(struct machine *, uint32_t log2);
+int machine_ring(struct machine *, uint32_t log2, void (*full)(void *), void *ctx);
+void machine_tasks(struct machine *, uint64_t gpa, uint32_t n);
+void machine_event(struct machine *, int64_t vcpu, uint64_t cycles, uint32_t kind, uint64_t a, uint64_t b, uint64_t c);
 uint32_t machine_nonzero(struct machine *, uint32_t from);
 uint32_t ring_drain(struct ring *, struct event *out, uint32_t max);
 
@@ -111,4 +114,5 @@ int table_del(struct table *, uint64_t key, uint64_t *val);
 double bench_tokens(uint32_t live, uint64_t rounds);
 void *bench_callback(const char *which);
 
+extern "Python" void vmemu_ring_full(void *ctx);
 extern "Python" int vmemu_io(void *ctx, uint32_t vcpu, int kind, uint64_t addr, uint32_t size, uint64_t *value);

@@ -70,14 +70,26 @@ const char *core_error(void);
 int core_fail(const char *fmt, ...);                    /* sets core_error(), returns -1 */
 
 /* ------------------------------------------------------------------- ring */
-enum ev_kind {                                          /* names: vmemu/core/events.py */
+/* Names and the meaning of a, b, c: vmemu/core/events.py. From EV_PROTOCOL on they belong to protocols, written in Python. */
+enum ev_kind {
     EV_NONE, EV_GUEST_FAULT, EV_STAGE2, EV_ZERO, EV_SWAP_IN, EV_SWAP_OUT, EV_CLEAN_DROP, EV_ZERO_DROP,
-    EV_EXCEPTION, EV_IRQ, EV_HALT, EV_MEM_ERROR, EV_PROTOCOL = 64
+    EV_EXCEPTION, EV_IRQ, EV_HALT, EV_MEM_ERROR, EV_WAKE, EV_SYSCALL, EV_RETURN, EV_IO, EV_HCALL, EV_PROTOCOL = 64
 };
-struct event { u64 cycles, insns; u32 kind, vcpu; u64 a, b, c; };
-struct ring { struct event *ev; u64 head, tail, size, lost; };
-void ring_put(struct ring *, u64 cycles, u64 insns, u32 vcpu, u32 kind, u64 a, u64 b, u64 c);
-u32 ring_drain(struct ring *, struct event *out, u32 max);
+enum { EVF_USER = 1 };                                  /* flags: the vCPU was in user mode */
+#define NO_VCPU 0xffffu                                 /* the host itself */
+#define NO_TASK (~0ull)
+struct event { u64 cycles, insns, pc, task; u32 kind; u16 vcpu, flags; u64 a, b, c; };
+struct ring {
+    struct event *ev; u64 head, tail, size, lost;
+    void (*full)(void *ctx); void *ctx;                 /* called when there is no room: drains, or the oldest event is lost */
+    u64 task_gpa; u32 ntasks;                           /* where the guest says which task runs: a u64 for each vCPU; 0: it does not */
+};
+u32 ring_drain(struct ring *, struct event *out, u32 max);  /* oldest first */
+/* v NULL: the host's own doing. Free when no ring is there. */
+void event_record(struct machine *, struct vcpu *, u32 kind, u64 a, u64 b, u64 c);
+void event_at(struct machine *, struct event);          /* one that is filled in already */
+struct event event_now(struct machine *, struct vcpu *);/* time, place and task of an event that happens now */
+void sense(struct vcpu *, u64 va, const u8 *page);      /* the architecture's sense(), and returns when traced */
 
 /* ----------------------------------------------------------------- tokens */
 struct table { u64 *keys, *vals; u32 mask, live; };     /* open addressing, backward-shift deletion; key 0 is reserved */
@@ -140,6 +152,7 @@ void s2_bad(struct machine *, u32 page);                /* its content is lost: 
 int s2_peek(struct machine *, u32 page, u8 *out);       /* its 4096 bytes wherever they are, without a trace */
 u32 s2_batch(const struct machine *);                   /* victims taken at once */
 u64 store_charge(struct machine *, u64 now);            /* completion time of one request issued at `now` */
+u32 store_server(const struct machine *);               /* which server the next request will get */
 int s2_init(struct machine *, u32 nframes);
 int s2_use_c_store(struct machine *);
 void s2_free(struct machine *);
@@ -263,8 +276,14 @@ struct machine {
     struct table tokens, gfns;
     u64 cycles_per_us;                                  /* CYC units */
     struct vcpu *vcpu[MAX_VCPUS]; u32 nvcpus;
+    struct vcpu *current;                               /* the one that ran last: its clock is the host's */
     io_fn io; void *io_ctx;
 };
+static inline void event(struct machine *m, struct vcpu *v, u32 kind, u64 a, u64 b, u64 c)
+{
+    if (unlikely(m->ring.ev != NULL))
+        event_record(m, v, kind, a, b, c);
+}
 
 #define L1_BITS 12
 #define ITLB 1024
@@ -354,6 +373,8 @@ struct arch {
     /* architectural reset state; engine.md 3: Unicorn's own differs */
     int (*reset)(struct vcpu *);
     void (*destroy)(struct vcpu *);
+    bool (*in_user)(struct vcpu *);                     /* problem state, EL0, CPL 3 */
+    bool (*is_return)(const u8 *code, u32 n);           /* an instruction that returns from an exception */
     u64 (*get_pc)(struct vcpu *);                       /* linear, as block hooks see it */
     u64 (*entry)(struct vcpu *);                        /* what emu_start wants when that is not PC (x86: EIP without CS base) */
     void (*set_pc)(struct vcpu *, u64);
@@ -398,6 +419,7 @@ void machine_free(struct machine *);
 struct vcpu *vcpu_new(struct machine *);                /* after the regions are added */
 int vcpu_run(struct vcpu *, u64 cycle_limit, u64 insn_limit);   /* fills v->exit, returns its kind */
 void vcpu_set_irq(struct vcpu *, u32 line, bool level);
+void vcpu_set_halted(struct vcpu *, bool);
 u64 vcpu_insns(struct vcpu *);                          /* exact instruction index */
 u32 vcpu_executed(struct vcpu *);                       /* instructions of current_block() that have run */
 void vcpu_set_limit(struct vcpu *);

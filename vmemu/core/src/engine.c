@@ -222,7 +222,7 @@ static void on_new_block(uc_engine *uc, uc_tb *cur, uc_tb *prev, void *user)
     (void)prev;
     l1_slot(v, cur->pc)->tag = 0;
     if (code)
-        v->m->arch->sense(v, cur->pc & PAGE_MASK, code);
+        sense(v, cur->pc & PAGE_MASK, code);
     if (v->nhooks != hooks) {
         v->rescan = true;
         v->limit = 0;
@@ -307,6 +307,7 @@ int vcpu_io(struct vcpu *v, int kind, u64 addr, u32 size, u64 *value)
 {
     v->count[C_EXIT_IO]++;
     int r = v->m->io(v->m->io_ctx, v->id, kind, addr, size, value);
+    event(v->m, v, EV_IO, addr, *value, (u64)size << 8 | (u32)kind);
     v->cycles += COST_EXIT;
     if (r == IO_STOP) {
         v->io_stop = true;
@@ -352,6 +353,13 @@ void vcpu_set_irq(struct vcpu *v, u32 line, bool level)
     v->irq_lines = level ? old | 1u << line : old & ~(1u << line);
     if (v->irq_lines)
         v->limit = 0;
+}
+
+void vcpu_set_halted(struct vcpu *v, bool halted)
+{
+    if (halted != v->halted)
+        event(v->m, v, halted ? EV_HALT : EV_WAKE, v->irq_lines, 0, 0);
+    v->halted = halted;
 }
 
 /* ------------------------------------------------------------- creation */

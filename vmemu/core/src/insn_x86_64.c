@@ -29,6 +29,7 @@ static void enter_kernel(struct vcpu *v, u32 selector, u64 rip, u64 len)
 {
     const u32 common = DESC_G | DESC_P | DESC_S | DESC_A | DESC_W;  /* W is R for code */
 
+    event(v->m, v, EV_SYSCALL, REG(v, G_RAX), 0, 0);
     x86_load_ss(v, (selector + 8) & 0xfffc, common | DESC_B, 0);
     x86_load_cs(v, selector & 0xfffc, 0, 0xffffffff, common | DESC_CODE | DESC_L);
     ENV(v, u64, X_EIP) = rip - len;

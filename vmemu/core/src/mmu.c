@@ -33,7 +33,7 @@ static void itlb_set(struct vcpu *v, u64 va, u32 frame)
     v->itlb[i].frame = frame;
     v->itlb[i].serial = v->m->frames[frame].serial;
     v->epoch += 1ull << 32;
-    v->m->arch->sense(v, va & PAGE_MASK, v->m->ram + ((size_t)frame << PAGE_SHIFT));
+    sense(v, va & PAGE_MASK, v->m->ram + ((size_t)frame << PAGE_SHIFT));
 }
 
 /* The code at va in its frame, or NULL. */

@@ -38,6 +38,8 @@ static int leave(struct vcpu *v, u32 kind)
     v->exit.insns = vcpu_insns(v);
     v->exit.cycles = vcpu_now(v);
     v->count[counters[kind]] += !(kind == EXIT_LIMIT && v->exit.nr);  /* an exact stop is no part of the path */
+    if (kind == EXIT_HCALL)
+        event(v->m, v, EV_HCALL, v->exit.nr, 0, 0);
     return (int)kind;
 }
 
@@ -59,7 +61,7 @@ static int need_page(struct vcpu *v, bool delivering)
 {
     struct vm_exit *x = &v->exit;
 
-    ring_put(&v->m->ring, v->cycles, v->insns, v->id, EV_STAGE2, x->gpa, x->gva, x->access);
+    event(v->m, v, EV_STAGE2, x->gpa, x->gva, x->access);
     v->cycles += COST_EXIT;
     switch (s2_ensure(v->m, v, x->gpa, x->access == ACC_WRITE)) {
     case S2_OK:
@@ -70,20 +72,39 @@ static int need_page(struct vcpu *v, bool delivering)
         if (delivering)
             return fatal(v, "memory error while an exception was being entered");
         v->count[C_FAULT_MEM_ERROR]++;
-        ring_put(&v->m->ring, v->cycles, v->insns, v->id, EV_MEM_ERROR, x->gpa, x->gva, x->access);
+        event(v->m, v, EV_MEM_ERROR, x->gpa, x->gva, x->access);
         v->m->arch->mem_error(v, x->gva, x->gpa, (enum access)x->access);
         return EXIT_NONE;
     }
 }
 
+/* Before delivery changes PC and mode; recorded when it has succeeded. */
+static struct event entry_event(struct vcpu *v)
+{
+    const struct pending *p = &v->pend;
+    struct event e = event_now(v->m, v);
+
+    e.kind = p->kind == PEND_IRQ ? EV_IRQ : EV_EXCEPTION;
+    e.a = p->vector;
+    e.b = p->addr;
+    e.c = p->aux ? p->aux : p->error;
+    return e;
+}
+
 static int deliver(struct vcpu *v)
 {
     u32 kind = v->pend.kind;
+    bool traced = v->m->ring.ev != NULL;
+    struct event entry;
 
     leave_block(v);
+    if (unlikely(traced))
+        entry = entry_event(v);
     switch (v->m->arch->deliver(v)) {
     case S2_OK:
-        v->halted = false;
+        vcpu_set_halted(v, false);
+        if (unlikely(traced))
+            event_at(v->m, entry);
         v->cycles += COST_ENTRY;
         v->count[kind == PEND_IRQ ? C_IRQ : C_EXCEPTION]++;
         return EXIT_NONE;
@@ -107,13 +128,14 @@ static int fault(struct vcpu *v)
     switch (v->fill_status) {
     case FILL_GUEST:
         v->count[C_FAULT_GUEST]++;
-        ring_put(&m->ring, v->cycles, v->insns, v->id, EV_GUEST_FAULT, va, v->fill_walk.fault, v->fill_access);
+        event(m, v, EV_GUEST_FAULT, va, v->fill_walk.fault, v->fill_access);
         m->arch->page_fault(v, &v->fill_walk, va, v->fill_access);
         return EXIT_NONE;
     case FILL_S2:
         return need_page(v, false);
     case FILL_BUS:
         v->count[C_FAULT_MEM_ERROR]++;
+        event(m, v, EV_MEM_ERROR, v->fill_walk.gpa, va, v->fill_access);
         m->arch->mem_error(v, va, v->fill_walk.gpa, v->fill_access);
         return EXIT_NONE;
     default:
@@ -136,7 +158,7 @@ static int cannot_fetch(struct vcpu *v, uc_err e)
     switch (m->arch->walk(v, pc, ACC_FETCH, &w)) {
     case WALK_FAULT:
         v->count[C_FAULT_GUEST]++;
-        ring_put(&m->ring, v->cycles, v->insns, v->id, EV_GUEST_FAULT, pc, w.fault, ACC_FETCH);
+        event(m, v, EV_GUEST_FAULT, pc, w.fault, ACC_FETCH);
         m->arch->page_fault(v, &w, pc, ACC_FETCH);
         return EXIT_NONE;
     case WALK_S2:
@@ -259,7 +281,7 @@ static int go(struct vcpu *v)
         return engine_error(v, "Unicorn failed", e);
     if (a->is_halted(v)) {
         a->clear_halt(v);
-        v->halted = true;
+        vcpu_set_halted(v, true);
     }
     return EXIT_NONE;
 }
@@ -270,6 +292,7 @@ int vcpu_run(struct vcpu *v, u64 cycle_limit, u64 insn_limit)
     u64 last = ~0ull, idle = 0;
 
     memset(&v->exit, 0, sizeof v->exit);
+    v->m->current = v;
     v->cycle_limit = cycle_limit;
     v->insn_limit = insn_limit;
     v->near_limit = false;
@@ -283,13 +306,13 @@ int vcpu_run(struct vcpu *v, u64 cycle_limit, u64 insn_limit)
             return leave(v, EXIT_STOP);
         } else if (v->irq_lines && vcpu_settled(v) && a->irq_ready(v)) {
             leave_block(v);
-            v->halted = false;
+            vcpu_set_halted(v, false);
             if (a->irq_take(v, &v->exit))
                 return leave(v, v->exit.kind);
             if (!v->pend.kind)
                 return fatal(v, "an interrupt line is high, but its entry gave nothing to deliver");
         } else if (v->halted && a->wake_masked && v->irq_lines)
-            v->halted = false;
+            vcpu_set_halted(v, false);
         else if (v->halted)
             return leave(v, EXIT_HALT);
         else if (vcpu_insns(v) >= insn_limit || (vcpu_settled(v) && vcpu_now(v) >= cycle_limit)) {

@@ -112,9 +112,10 @@ u64 s2_gpa(const struct machine *m, u32 index)
 
 static inline u8 *frame_ptr(const struct machine *m, u32 f) { return m->ram + ((size_t)f << PAGE_SHIFT); }
 
-static void note(struct machine *m, struct vcpu *v, u32 kind, u32 page, u64 b)
+static void note(struct machine *m, struct vcpu *v, u32 kind, u32 page, u64 b, u64 c)
 {
-    ring_put(&m->ring, v ? v->cycles : 0, v ? v->insns : 0, v ? v->id : 0, kind, s2_gpa(m, page), b, 0);
+    if (unlikely(m->ring.ev != NULL))
+        event_record(m, v, kind, s2_gpa(m, page), b, c);
 }
 
 void s2_drop_code(struct machine *m, u32 f)
@@ -133,16 +134,24 @@ void s2_flush_all(struct machine *m)
         vcpu_flush_tlb(m->vcpu[i]);
 }
 
-u64 store_charge(struct machine *m, u64 now)
+u32 store_server(const struct machine *m)
 {
-    struct store_timing *t = &m->timing;
+    const struct store_timing *t = &m->timing;
     u32 best = 0;
 
-    if (!t->latency)
-        return now;
     for (u32 i = 1; i < t->depth; i++)
         if (t->busy[i] < t->busy[best])
             best = i;
+    return best;
+}
+
+u64 store_charge(struct machine *m, u64 now)
+{
+    struct store_timing *t = &m->timing;
+
+    if (!t->latency)
+        return now;
+    u32 best = store_server(m);
     u64 start = t->busy[best] > now ? t->busy[best] : now;
     return t->busy[best] = start + t->latency;
 }
@@ -198,7 +207,7 @@ static bool drop(struct machine *m, struct vcpu *v, u32 f)
         slot_discard(m, p);
     release(m, p, clean ? S2_SWAPPED : S2_ZERO);
     *(clean ? &m->stats.clean_drop : &m->stats.zero_drop) += 1;
-    note(m, v, clean ? EV_CLEAN_DROP : EV_ZERO_DROP, page, f);
+    note(m, v, clean ? EV_CLEAN_DROP : EV_ZERO_DROP, page, f, 0);
     return true;
 }
 
@@ -213,9 +222,10 @@ static void swapped_out(struct machine *m, struct vcpu *v, u32 page, u32 slot)
     p->crc = crc32c(frame_ptr(m, p->frame), PAGE_SIZE);
     release(m, p, S2_SWAPPED);
     m->stats.swap_out++;
+    u64 took = 0, where = (u64)slot << 32 | store_server(m);
     if (v)                                              /* the loader pays nothing */
-        store_charge(m, v->cycles);                     /* written behind: occupies a server, delays nobody by itself */
-    note(m, v, EV_SWAP_OUT, page, slot);
+        took = store_charge(m, v->cycles) - v->cycles;  /* written behind: occupies a server, delays nobody by itself */
+    note(m, v, EV_SWAP_OUT, page, took, where);
 }
 
 #define MAX_BATCH 64
@@ -329,6 +339,22 @@ static u8 *install(struct machine *m, u32 page, u32 f)
     return frame_ptr(m, f);
 }
 
+/* The page came from the store: the vCPU has waited for it, the host itself waits for nothing. */
+static void swapped_in(struct machine *m, struct vcpu *v, u32 page)
+{
+    u64 took = 0, where = (u64)m->s2[page].slot << 32 | store_server(m);
+
+    m->stats.swap_in++;
+    if (v)
+        took = store_charge(m, v->cycles) - v->cycles;
+    note(m, v, EV_SWAP_IN, page, took, where);
+    if (v) {
+        v->blocked_cycles += took;
+        v->cycles += took;
+        v->count[C_FAULT_SWAP]++;
+    }
+}
+
 enum s2_result s2_ensure(struct machine *m, struct vcpu *v, u64 gpa, bool write)
 {
     i64 index = s2_index(m, gpa);
@@ -348,7 +374,7 @@ enum s2_result s2_ensure(struct machine *m, struct vcpu *v, u64 gpa, bool write)
         m->stats.zero++;
         if (v)
             v->count[C_FAULT_ZERO]++;
-        note(m, v, EV_ZERO, (u32)index, f);
+        note(m, v, EV_ZERO, (u32)index, f, 0);
         return S2_OK;
     case S2_SWAPPED: {
         if (!m->c_store)
@@ -362,14 +388,7 @@ enum s2_result s2_ensure(struct machine *m, struct vcpu *v, u64 gpa, bool write)
             return S2_ERROR;
         }
         memcpy(install(m, (u32)index, f), from, PAGE_SIZE);
-        m->stats.swap_in++;
-        if (v) {
-            u64 done = store_charge(m, v->cycles);
-            note(m, v, EV_SWAP_IN, (u32)index, done);
-            v->blocked_cycles += done - v->cycles;
-            v->cycles = done;
-            v->count[C_FAULT_SWAP]++;
-        }
+        swapped_in(m, v, (u32)index);
         return S2_OK;
     }
     case S2_INFLIGHT:
@@ -394,7 +413,7 @@ int s2_page_in(struct machine *m, struct vcpu *v, u32 page, const u8 *bytes)
         m->stats.zero++;
         if (v)
             v->count[C_FAULT_ZERO]++;
-        note(m, v, EV_ZERO, page, f);
+        note(m, v, EV_ZERO, page, f, 0);
         return 0;
     }
     if (unlikely(crc32c(bytes, PAGE_SIZE) != p->crc)) {
@@ -403,14 +422,7 @@ int s2_page_in(struct machine *m, struct vcpu *v, u32 page, const u8 *bytes)
     }
     f = m->free_list[--m->nfree];
     memcpy(install(m, page, f), bytes, PAGE_SIZE);
-    m->stats.swap_in++;
-    if (v) {
-        u64 done = store_charge(m, v->cycles);
-        note(m, v, EV_SWAP_IN, page, done);
-        v->blocked_cycles += done - v->cycles;
-        v->cycles = done;
-        v->count[C_FAULT_SWAP]++;
-    }
+    swapped_in(m, v, page);
     return 0;
 }
 
