@@ -77,7 +77,7 @@ u32 fdt_size(void);                 /* bytes of the whole tree */
 
 /* ---- main.c ---- */
 extern u64 mem_base, mem_size;      /* RAM that the kernel uses, physical */
-extern bool quiet;                  /* kernel option: no banner, no register dumps for killed tasks */
+extern bool quiet;                  /* kernel option: no banner, no register dumps */
 
 /* ---- bugs.c: known bugs, switched on with bug=NAME[,NAME] on the command line ---- */
 #include "bugs.h"

@@ -100,6 +100,13 @@ void yield(void)
     irq_restore(irq);
 }
 
+void reschedule(void)
+{
+    u64 irq = irq_save();
+    mycpu()->need_resched = true;
+    irq_restore(irq);
+}
+
 void sched_exit(void)
 {
     struct task *t = current();

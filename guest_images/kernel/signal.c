@@ -31,7 +31,7 @@ static NORETURN void die(struct trapframe *tf, int sig, u64 addr, int access)
 {
     static const char *const verbs[] = {"read", "write", "execute"};
     kprintf("task %d: %s, %s at %llx, pc %llx\n", current()->pid, signal_name(sig), verbs[access], addr, tf_pc(tf));
-    if (!quiet)
+    if (!quiet && current()->pid == INIT_PID)       /* the machine stops with it; others have a parent to tell */
         arch_dump_tf(tf);
     task_exit((u32)sig);
 }

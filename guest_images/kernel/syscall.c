@@ -89,6 +89,7 @@ static s64 sys_setprio(struct task *t, u64 prio)
     if (prio > PRIO_MAX)
         return -EINVAL;
     t->prio = (int)prio;
+    reschedule();           /* lowered below another's, it gives way at once */
     return 0;
 }
 
@@ -112,7 +113,7 @@ s64 syscall(struct trapframe *tf, bool *replaced)
     case SYS_fork: return task_fork();
     case SYS_wait: return sys_wait(t, a);
     case SYS_brk: return vm_brk(&t->mm, a);
-    case SYS_mmap: return vm_mmap(&t->mm, a, (int)(b & 0xff));
+    case SYS_mmap: return vm_mmap(&t->mm, a, b);
     case SYS_munmap: return vm_munmap(&t->mm, a, b);
     case SYS_time: return (s64)arch_time_ns();
     case SYS_sleep: return sys_sleep(a);
@@ -121,7 +122,7 @@ s64 syscall(struct trapframe *tf, bool *replaced)
         result = signal_return(tf, a);
         *replaced = result == 0;
         return result;
-    case SYS_kill: return task_kill((int)a, (int)b);
+    case SYS_kill: return task_kill((s64)a, b);
     case SYS_setprio: return sys_setprio(t, a);
     case SYS_sysinfo: return sys_sysinfo(t, a);
     default: return -ENOSYS;

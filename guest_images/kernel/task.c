@@ -182,7 +182,7 @@ s64 task_wait(u32 *status)
     return result;
 }
 
-s64 task_kill(int pid, int sig)
+s64 task_kill(s64 pid, u64 sig)
 {
     s64 result = -ESRCH;
     if (sig != SIGKILL && sig != SIGTERM)
@@ -191,7 +191,7 @@ s64 task_kill(int pid, int sig)
     for (struct task *t = tasks; t < tasks + NTASK; t++) {
         if (t->state == TASK_FREE || t->state == TASK_NEW || t->state == TASK_ZOMBIE || t->pid != pid)
             continue;
-        t->killed = sig;
+        t->killed = (int)sig;
         if (t->killable)
             wake_task(t);
         result = 0;

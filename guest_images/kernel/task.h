@@ -92,6 +92,7 @@ void yield(void);                       /* let others of the same priority run *
 int sleep_on(const void *chan, struct spinlock *l, u64 until, bool killable);
 void wakeup(const void *chan);          /* every sleeper on chan becomes runnable */
 void wake_task(struct task *t);         /* the same for one task; sched_lock held */
+void reschedule(void);                  /* reconsider who runs, on the way back to user mode */
 NORETURN void sched_exit(void);         /* sched_lock held, task is a zombie: leave it for good */
 
 /* ---- timer.c ---- */
@@ -103,7 +104,7 @@ void task_init(const void *image, u64 size, const char *args);      /* create ta
 s64 task_fork(void);
 NORETURN void task_exit(u32 status);
 s64 task_wait(u32 *status);
-s64 task_kill(int pid, int sig);
+s64 task_kill(s64 pid, u64 sig);
 
 /* ---- vm.c ---- */
 int vm_init(struct mm *mm);             /* 0 or -ENOMEM */
@@ -114,7 +115,7 @@ int vm_fork(struct mm *child, struct mm *parent);
 /* Make the page at va accessible. 0, -EFAULT: not allowed, -ENOMEM. */
 int vm_fault(struct mm *mm, u64 va, int access);
 s64 vm_brk(struct mm *mm, u64 end);
-s64 vm_mmap(struct mm *mm, u64 len, int prot);
+s64 vm_mmap(struct mm *mm, u64 len, u64 prot);
 s64 vm_munmap(struct mm *mm, u64 addr, u64 len);
 
 /* ---- uaccess.c: user memory is reached through the linear map. 0 or -EFAULT. ---- */

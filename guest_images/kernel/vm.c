@@ -212,9 +212,9 @@ s64 vm_brk(struct mm *mm, u64 end)
     return (s64)end;
 }
 
-s64 vm_mmap(struct mm *mm, u64 len, int prot)
+s64 vm_mmap(struct mm *mm, u64 len, u64 prot)
 {
-    if (len == 0 || len > UMMAP_MAX - UMMAP_BASE || !(prot & PROT_R) || prot & ~(PROT_R | PROT_W | PROT_X))
+    if (len == 0 || len > UMMAP_MAX - UMMAP_BASE || !(prot & PROT_R) || prot & ~(u64)(PROT_R | PROT_W | PROT_X))
         return -EINVAL;
     len = PAGE_UP(len);
     u64 start = UMMAP_BASE;
@@ -225,7 +225,7 @@ s64 vm_mmap(struct mm *mm, u64 len, int prot)
     }
     if (start > UMMAP_MAX - len)
         return -ENOMEM;
-    int error = vm_add(mm, &(struct region){.start = start, .end = start + len, .prot = prot});
+    int error = vm_add(mm, &(struct region){.start = start, .end = start + len, .prot = (int)prot});
     return error ? error : (s64)start;
 }
 

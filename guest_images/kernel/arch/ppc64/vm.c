@@ -40,6 +40,21 @@ void mmu_boot(void)
     mtspr(SPR_PID, NO_PID);
 }
 
+/* ---- translations that the CPU keeps ---- */
+
+/* tlbie RB, RS, RIC, PRS = 1 (process scoped), R = 1 (radix): assemblers differ in its spelling. RS[0:31] = PID. */
+#define TLBIE(ric, rb, rs)                                                                                                  \
+    do {                                                                                                                    \
+        register u64 rb_ __asm__("r9") = (rb);                                                                              \
+        register u64 rs_ __asm__("r10") = (rs);                                                                             \
+        __asm__ volatile("ptesync\n .long 0x7c000264 | 10 << 21 | " #ric " << 18 | 1 << 17 | 1 << 16 | 9 << 11\n"            \
+                         "eieio\n tlbsync\n ptesync" ::"r"(rb_), "r"(rs_) : "memory");                                      \
+    } while (0)
+
+void arch_tlb_flush_page(u64 va) { TLBIE(0, va & ~PAGE_MASK, mfspr(SPR_PID) << 32); }       /* RB: EPN, IS = 0, AP = 0 (4 KiB) */
+static void flush_pid(u64 pid) { TLBIE(2, 1ull << 10, pid << 32); }                         /* RIC 2, IS = 1: all of one PID */
+void arch_tlb_flush_all(void) { flush_pid(mfspr(SPR_PID)); }
+
 /* ---- user trees ---- */
 
 static u64 root_of(u64 handle) { return handle & ~PAGE_MASK; }
@@ -71,8 +86,7 @@ static void free_table(u64 *table, int level)
 void arch_pt_free(u64 handle)
 {
     process_table[pid_of(handle)][0] = 0;
-    mtspr(SPR_PID, NO_PID);             /* root is on no CPU, but its PID may still be loaded here */
-    arch_tlb_flush_all();
+    flush_pid(pid_of(handle));          /* before another tree gets the PID */
     pid_used[pid_of(handle)] = false;
     free_table(pa_to_kva(root_of(handle)), 0);
 }
@@ -121,18 +135,6 @@ u64 arch_lookup(u64 handle, u64 va, int *prot)
         *prot = PROT_R | (*e & PTE_W ? PROT_W : 0) | (*e & PTE_X ? PROT_X : 0);
     return *e & RPN_MASK;
 }
-
-/* tlbie RB, RS, RIC, PRS = 1 (process scoped), R = 1 (radix): assemblers differ in its spelling. RS[0:31] = PID. */
-#define TLBIE(ric, rb, rs)                                                                                                  \
-    do {                                                                                                                    \
-        register u64 rb_ __asm__("r9") = (rb);                                                                              \
-        register u64 rs_ __asm__("r10") = (rs);                                                                             \
-        __asm__ volatile("ptesync\n .long 0x7c000264 | 10 << 21 | " #ric " << 18 | 1 << 17 | 1 << 16 | 9 << 11\n"            \
-                         "eieio\n tlbsync\n ptesync" ::"r"(rb_), "r"(rs_) : "memory");                                      \
-    } while (0)
-
-void arch_tlb_flush_page(u64 va) { TLBIE(0, va & ~PAGE_MASK, mfspr(SPR_PID) << 32); }       /* RB: EPN, IS = 0, AP = 0 (4 KiB) */
-void arch_tlb_flush_all(void) { TLBIE(2, 1ull << 10, mfspr(SPR_PID) << 32); }               /* RIC 2, IS = 1: all of one PID */
 
 void arch_switch_mm(u64 handle)
 {
