@@ -65,7 +65,7 @@ def replay(file: str, target: str | None) -> int:
 
     until = None if target is None else parse_target(target)
     line = StatusLine("replay")
-    run = Replay(file, console=line.guest_output)
+    run = Replay(file, console=line.guest_output if until is None else None)
     try:
         return _whole(run, line) if until is None else _part(run, until, str(target))
     finally:
@@ -95,12 +95,12 @@ def _part(run: Replay, until: Callable[[Machine], bool] | int, text: str) -> int
             run.quiet()
             end = first_instant(machine, until)
     except Diverged as error:
-        machine.console.flush()
         say(f"the replay differs from the recording {error}")
         return DIFFERS
-    machine.console.flush()
     if end is not None:
         raise ConfigError(f"--to {text}: the run ends before, after {machine.insns} instructions: {end[1]}")
+    output = bytes(machine.console.output)  # what the guest had written by then, and not what it wrote later
+    click.echo(output + (b"" if not output or output.endswith(b"\n") else b"\n"), nl=False)
     click.echo(where(machine))
     return 0
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from vmemu import bugs as bug_registry
 from vmemu.clock.choices import Choices
-from vmemu.clock.sources import choices_from
 from vmemu.clock.inject import Injector
+from vmemu.clock.sources import choices_from
 from vmemu.core import PAGE_SIZE, CoreMachine
 from vmemu.errors import ConfigError
 from vmemu.machine import images
@@ -134,7 +134,7 @@ def boot_choices(options: BootOptions) -> Choices:
 def boot(options: BootOptions, choices: Choices | None = None) -> Machine:
     """Build the machine and load everything. Raises ConfigError with one clear line for whatever is wrong."""
     what = plan(options.image, options.isa)
-    machine = build(options, what.isa, choices or boot_choices(options))
+    machine = build(options, what.isa, boot_choices(options) if choices is None else choices)
     try:
         pins = [parse_pin(text) for text in options.pin]
         switches = bug_registry.guest_switches(bug_registry.resolve(options.bugs))
@@ -187,9 +187,11 @@ def _load(machine: Machine, what: Plan, bootargs: str, pins: list[tuple[int, int
     dtb = board.build_fdt(bootargs, initrd, machine.memory_size)
     if len(dtb) > 0x10000:
         raise ConfigError("the command line is too long")
+    limit = initrd[0] if initrd else dtb_gpa
     for elf in filter(None, (what.firmware, what.kernel)):
         for segment in elf.segments:
-            if not machine.is_ram(segment.paddr, segment.memsz) or segment.paddr + segment.memsz > (initrd[0] if initrd else dtb_gpa) and segment.paddr >= base:
+            end = segment.paddr + segment.memsz
+            if not machine.is_ram(segment.paddr, segment.memsz) or (end > limit and segment.paddr >= base):
                 raise ConfigError(f"{elf.name}: segment {segment.paddr:#x}+{segment.memsz:#x} does not fit in {options.memory} of memory")
             machine.write_guest(segment.paddr, segment.data)
     if initrd is not None and what.initrd is not None:

@@ -42,7 +42,7 @@ class Machine:
         self.memory = memory
         self.memory_size = memory_size
         self.console = console
-        self.choices = choices or Choices()
+        self.choices = Choices() if choices is None else choices  # one that has decided nothing yet is false
         self.queue = EventQueue()
         self.max_cycles = max_cycles
         self.guest_status: int | None = None
@@ -60,6 +60,7 @@ class Machine:
         self.on_turn: Progress | None = None
         self.timeline: Timeline | None = None
         self.queue.choose = self.choices.choose
+        core.ptr.ask_reclaim = not self.choices.is_default  # a list of zeros decides as the default does
         self._run_limit = 0  # of the vCPU that runs, CYC
         self.time_units = 0  # CYC: how far every vCPU that is not halted has come
         self._units_per_us = board.cpu_hz // 1_000_000 * CYC
@@ -170,6 +171,8 @@ class Machine:
                 answer = board.read_register(vcpu, addr)
             elif kind == IoKind.REG_WRITE:
                 board.write_register(vcpu, addr, value)
+            elif kind == IoKind.RECLAIM:
+                answer = self.choices.choose("reclaim", 8)
             else:
                 answer = board.cpuid(vcpu, addr & 0xFFFFFFFF, addr >> 32)
         except RegisterFault:

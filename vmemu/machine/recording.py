@@ -43,15 +43,15 @@ def checkpoint(machine: Machine, insns_before: int) -> dict[str, Any]:
     while len(pages) >> shift > budget:
         shift += 1
     size = 1 << shift
-    groups = [sum(pages[i : i + size]) & 0xFFFFFFFF for i in range(0, len(pages), size)]
+    groups = pages if not shift else [sum(pages[i : i + size]) & 0xFFFFFFFF for i in range(0, len(pages), size)]
     return {
         "insns": insns,
         "time": machine.time_units,
         "registers": [persist.register_digests(v).hex() for v in machine.vcpus],
         "devices": {name: zlib.crc32(json.dumps(state, sort_keys=True).encode()) for name, state in machine.board.save().items()},
         "shift": shift,
-        "pages": groups,
-        "live": sum(1 for p in pages if p),
+        "pages": array("I", groups).tobytes().hex(),
+        "live": len(pages) - pages.count(0),
     }
 
 
@@ -107,7 +107,7 @@ class Recorder:
                 "state_hash": state_hash(machine) if result is None else result.state_hash,
             },
         }
-        digests = zlib.compress(json.dumps([*self.checkpoints, checkpoint(machine, before)]).encode(), 9)
+        digests = zlib.compress(json.dumps([*self.checkpoints, checkpoint(machine, before)]).encode(), 1)
         sections = [section("choices", machine.choices.text().encode()), section("checkpoints", digests)]
         return container.write(path, KIND, header, sections, "--record")
 
@@ -206,7 +206,8 @@ def compare(machine: Machine, expected: dict[str, Any]) -> str | None:
             found.append(f"device {name}")
             break
     shift = int(expected["shift"])
-    for group, (a, b) in enumerate(zip(array("I", persist.page_digests(machine.core, shift)), expected["pages"], strict=True)):
+    now, then = array("I", persist.page_digests(machine.core, shift)), array("I", bytes.fromhex(expected["pages"]))
+    for group, (a, b) in enumerate(zip(now, then, strict=True)):
         if a != b:
             first = machine.core.gpa(group << shift)
             found.append(f"page {first:#x}" if not shift else f"a page in {first:#x}-{first + (PAGE_SIZE << shift) - 1:#x}")

@@ -242,9 +242,10 @@ struct vm_exit {
 #define COST_ENTRY (100 * CYC)                          /* an exception or interrupt entered */
 
 /* Synchronous device access, served in Python (cffi callback). Reads put the answer in *value. */
-enum io_kind { IO_MMIO_READ, IO_MMIO_WRITE, IO_PORT_IN, IO_PORT_OUT, IO_REG_READ, IO_REG_WRITE, IO_CPUID };
+enum io_kind { IO_MMIO_READ, IO_MMIO_WRITE, IO_PORT_IN, IO_PORT_OUT, IO_REG_READ, IO_REG_WRITE, IO_CPUID, IO_RECLAIM };
 /* IO_REG_*: MSR number; arm64 packed op0:op1:crn:crm:op2 (2,3,4,4,3 bits); ppc64 SPR number */
 /* IO_CPUID (x86): addr = subleaf << 32 | leaf, value has four elements, EAX to EDX */
+/* IO_RECLAIM: a batch of victims is due; *value = by how many eighths of the frames the clock hand is moved on first */
 #define IO_X86_CR8 (1ull << 32)                         /* IO_REG_*: CR8, the task priority */
 enum io_result { IO_OK, IO_FAULT, IO_STOP };            /* FAULT: #GP / UNDEF / program interrupt; STOP: exit run loop after this instruction */
 typedef int (*io_fn)(void *ctx, u32 vcpu, int kind, u64 addr, u32 size, u64 *value);
@@ -278,6 +279,7 @@ struct machine {
     struct vcpu *vcpu[MAX_VCPUS]; u32 nvcpus;
     struct vcpu *current;                               /* the one that ran last: its clock is the host's */
     io_fn io; void *io_ctx;
+    bool ask_reclaim;                                   /* where a batch of victims starts is a choice (IO_RECLAIM) */
 };
 static inline void event(struct machine *m, struct vcpu *v, u32 kind, u64 a, u64 b, u64 c)
 {

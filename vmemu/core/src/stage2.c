@@ -244,6 +244,11 @@ u32 s2_reclaim(struct machine *m, struct vcpu *v, u32 *out, u32 max)
 
     if (want > max)
         want = max;
+    if (unlikely(m->ask_reclaim) && v) {
+        u64 eighths = 0;
+        m->io(m->io_ctx, v->id, IO_RECLAIM, 0, 0, &eighths);
+        m->hand = (u32)((m->hand + (eighths & 7) * m->nframes / 8) % m->nframes);
+    }
     s2_flush_all(m);                                    /* before the copies: nobody may write a victim through a stale entry */
     for (u64 scanned = 0; scanned < 2ull * m->nframes && got < want; scanned++) {
         u32 f = m->hand;
