@@ -45,7 +45,7 @@ class ExitKind(IntEnum):
 class IoKind(IntEnum):
     """Synchronous accesses served in Python (core.h, enum io_kind)."""
 
-    MMIO_READ, MMIO_WRITE, PORT_IN, PORT_OUT, REG_READ, REG_WRITE, CPUID = range(7)
+    MMIO_READ, MMIO_WRITE, PORT_IN, PORT_OUT, REG_READ, REG_WRITE, CPUID, RECLAIM = range(8)
 
 
 class IoResult(IntEnum):
