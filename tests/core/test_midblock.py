@@ -65,3 +65,34 @@ def test_stops_around_the_fault_change_nothing(isa: str) -> None:
         assert (x.kind, x.insns) == (ExitKind.LIMIT, target)
         assert (x.pc - g.base < 0x1000) or x.pc >= g.base + CODE
     assert g.state() == whole.state()
+
+
+def test_address_hooks_stop_exactly() -> None:
+    """An instruction trapped by an address hook, between stores, in a block reached by a jump and by falling through."""
+    isa = "arm64"
+    a = assembler(isa)
+    a.li(0, 0)
+    a.li(2, 0x40048000)
+    a.li(3, ROUNDS)
+    a.jump("loop")
+    a.halt()
+    a.label("loop")
+    for i in range(BEFORE):
+        a.addi(0, 1)
+        a.store(0, 2, 8 * i)
+    a.raw(struct.pack("<I", 0x1E604000))  # fmov d0, d0, which CPACR_EL1.FPEN = 0 traps
+    for i in range(AFTER):
+        a.addi(0, 1)
+        a.store(0, 2, 8 * i)
+    a.dec_jnz(3, "loop")
+    a.halt()
+    g = Guest(isa, a.code())
+    offset, code = HANDLER[isa]
+    g.vcpu.set("vbar_el1", g.base)
+    g.vcpu.set("cpacr_el1", 0)
+    g.write(offset, code)
+    x = g.run()
+    assert ended(x), x
+    assert g.get(0) == ROUNDS * (BEFORE + AFTER)
+    assert g.vcpu.counters()["exception"] == ROUNDS
+    assert g.vcpu.insns == 3 * LI[isa] + 1 + ROUNDS * (2 * (BEFORE + AFTER) + 4 + 2) + 1

@@ -330,12 +330,15 @@ struct vcpu {
     bool stopping;
     bool near_limit;                                    /* stopped because `next` crosses the instruction limit */
     bool lost_code;                                     /* a block was entered whose bytes cannot be read: engine failure */
+    u32 hook_kinds;                                     /* bit k: an address hook of kind k was added */
     u32 nhooks;                                         /* code hooks ever added */
 #define MAX_HOOKS 2048                                  /* at once: each one slows every translation, and a hostile guest can ask for many */
     bool resumed;                                       /* the next block entry is the remainder of current_block() */
     bool too_long;                                      /* the remainder was translated past the block's end: fence it */
     bool purge;                                         /* too many code hooks: drop them all, the pages in use are scanned again */
     bool rescan;                                        /* new code brought new sensitive instructions: translate it again */
+    bool recheck;                                       /* a block with an address hook was translated without exit checks: again */
+    bool checked;                                       /* the next translation is made with exit checks */
     bool exact;                                         /* running to an instruction inside `next` */
     struct block next;                                  /* the block at which the hook stopped us (exact stop) */
     struct block held;                                  /* copy of current_block() while it is open: l1 entries move */
@@ -431,6 +434,8 @@ void engine_block_done(struct vcpu *);
 void engine_purge_hooks(struct vcpu *);
 void vcpu_close_block(struct vcpu *, u32 executed);      /* the path goes elsewhere: what has not run of the open block is given back */
 void engine_drop_page(struct vcpu *, u64 va);           /* translations of the code page at va */
+void engine_drop_block(struct vcpu *, u64 va);          /* translations that contain the instruction at va */
+void engine_check_next(struct vcpu *);                  /* the next translation is one whose hooks can stop it */
 #define OPEN_BUS (MAX_MMIO - 1)                         /* window that answers all ones */
 
 /* ------------------------------------------------- helpers for arch_<isa> */

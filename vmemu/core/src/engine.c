@@ -19,6 +19,39 @@
 #define CPU_MEM_IO_PC 33144                             /* host return address of the access to a device */
 
 static void (*invalidate_range)(uc_engine *, u64, u64);
+
+/*
+ * Unicorn's translator puts a call that looks for a stop request behind every load and store, and behind every address hook. Only
+ * the hooks need it here: everything else stops at the start of a block, which has a look of its own (engine.md 4). The switch that
+ * leaves the calls out, uc_struct.no_exit_request, is read by check_exit_request_<isa>(); its place is taken from there:
+ *     mov uc(%rdi), %rsi; cmpb $0, disp32(%rsi)
+ * 0: not found, all calls stay. A block that contains an address hook is translated with the calls (on_new_block).
+ */
+static u32 no_exit_request;
+
+static void find_exit_switch(const char *suffix)
+{
+#if defined(__x86_64__)
+    const u8 *code = uclib_symbol("check_exit_request", suffix);
+    u32 at;
+
+    if (!code || code[0] != 0x48 || code[1] != 0x8b || code[2] != 0xb7 || code[7] != 0x80 || code[8] != 0xbe || code[13] != 0)
+        return;
+    memcpy(&at, code + 9, 4);
+    no_exit_request = at < 16384 ? at : 0;
+#else
+    (void)suffix;
+#endif
+}
+
+static void exit_checks(struct vcpu *v, bool on)
+{
+    v->checked = on;
+    if (no_exit_request)
+        ((bool *)v->uc)[no_exit_request] = !on;
+}
+
+void engine_check_next(struct vcpu *v) { exit_checks(v, true); }
 static bool (*restore_state)(void *cpu, uintptr_t host_pc, bool will_exit);
 
 /* ------------------------------------------------------------------ time */
@@ -63,7 +96,7 @@ void vcpu_set_limit(struct vcpu *v)
 {
     u64 left = v->insn_limit - v->insns;
 
-    if (v->irq_lines || v->kicked || v->rescan || v->purge || v->insn_limit <= v->insns || left <= MOST_INSNS) {
+    if (v->irq_lines || v->kicked || v->rescan || v->recheck || v->purge || v->insn_limit <= v->insns || left <= MOST_INSNS) {
         v->limit = 0;
         return;
     }
@@ -166,7 +199,7 @@ static void enter_special(struct vcpu *v, u64 addr, u32 size)
 /* True: stopping, do not charge. */
 static bool at_limit(struct vcpu *v, struct block *b)
 {
-    if (v->kicked || v->rescan || v->purge || v->lost_code || v->cycles >= v->cycle_limit ||
+    if (v->kicked || v->rescan || v->recheck || v->purge || v->lost_code || v->cycles >= v->cycle_limit ||
         (v->irq_lines && v->m->arch->irq_ready(v))) {
         stop(v);
         return true;
@@ -211,6 +244,22 @@ static void on_block(uc_engine *uc, u64 addr, u32 size, void *user)
 
 /* --------------------------------------------------------- other hooks */
 
+/* Unique: code lies at va[63:56] of all zeros, all ones, or ppc64's 0xc0. */
+static u64 hook_key(u64 va, u32 kind) { return va ^ (u64)kind << 56; }
+
+/* Has an instruction in [pc, pc + size) an address hook? */
+static bool has_hook(const struct vcpu *v, u64 pc, u32 size)
+{
+    u32 step = v->m->arch->uc_arch == UC_ARCH_X86 ? 1 : 4;
+    u64 old;
+
+    for (u32 at = 0; v->code_hooks.live && at < size; at += step)
+        for (u32 kind = 1; kind < 16; kind++)
+            if (v->hook_kinds >> kind & 1 && table_get(&v->code_hooks, hook_key(pc + at, kind), &old))
+                return true;
+    return false;
+}
+
 /* A new translation: the address may hold new code (self-modification), with new instructions to trap. */
 static void on_new_block(uc_engine *uc, uc_tb *cur, uc_tb *prev, void *user)
 {
@@ -225,6 +274,12 @@ static void on_new_block(uc_engine *uc, uc_tb *cur, uc_tb *prev, void *user)
         sense(v, cur->pc & PAGE_MASK, code);
     if (v->nhooks != hooks) {
         v->rescan = true;
+        v->limit = 0;
+    }
+    if (v->checked)
+        exit_checks(v, false);
+    else if (no_exit_request && has_hook(v, cur->pc, cur->size)) {
+        v->recheck = true;
         v->limit = 0;
     }
 }
@@ -262,7 +317,7 @@ void vcpu_kick(struct vcpu *v)
 
 bool hook_code_at(struct vcpu *v, u64 va, u32 kind, void *callback)
 {
-    u64 key = va ^ (u64)kind << 56, old;                /* unique: code lies at va[63:56] of all zeros, all ones, or ppc64's 0xc0 */
+    u64 key = hook_key(va, kind), old;
     uc_hook h;
 
     if (table_get(&v->code_hooks, key, &old))
@@ -270,6 +325,7 @@ bool hook_code_at(struct vcpu *v, u64 va, u32 kind, void *callback)
     if (UC.hook_add(v->uc, &h, UC_HOOK_CODE, callback, v, va, va) || table_put(&v->code_hooks, key, h) < 0)
         return false;
     v->nhooks++;
+    v->hook_kinds |= 1u << kind;
     if (v->code_hooks.live >= MAX_HOOKS) {
         v->purge = true;
         v->limit = 0;
@@ -464,6 +520,8 @@ static int open_engine(struct vcpu *v)
         return core_fail("libunicorn lacks cpu_restore_state_%s", a->suffix);
     if (!invalidate_range)
         return core_fail("libunicorn lacks tb_invalidate_phys_range_%s", a->suffix);
+    find_exit_switch(a->suffix);
+    exit_checks(v, false);
     return add_hooks(v);
 }
 
@@ -503,4 +561,14 @@ void engine_drop_page(struct vcpu *v, u64 va)
 
     if (code)
         vcpu_drop_code(v, (u32)((size_t)(code - v->m->ram) >> PAGE_SHIFT));
+}
+
+void engine_drop_block(struct vcpu *v, u64 va)
+{
+    const u8 *code = mmu_code_at(v, va);
+
+    if (code) {
+        u64 at = FRAME_BASE + (u64)(code - v->m->ram);
+        invalidate_range(v->uc, at, at + 1);
+    }
 }

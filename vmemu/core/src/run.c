@@ -199,6 +199,7 @@ static uc_err start(struct vcpu *v, u64 pc, u64 fence)
         engine_drop_page(v, fence);
         set_exit_at(v, &fence);
     }
+    engine_check_next(v);                               /* on_new_block() is not told of the first one, and it need not stop at its start */
     v->fill_status = FILL_NONE;
     v->intno = -1;
     v->invalid = v->trapped = v->stopping = v->near_limit = false;
@@ -252,7 +253,9 @@ static int go(struct vcpu *v)
     if (v->stopping) {                                  /* from the block hook: between two blocks */
         if (v->rescan)
             engine_drop_page(v, a->get_pc(v));
-        v->rescan = false;
+        else if (v->recheck)
+            engine_drop_block(v, a->get_pc(v));
+        v->rescan = v->recheck = false;
         if (v->purge)
             engine_purge_hooks(v);
         if (!v->kicked)
