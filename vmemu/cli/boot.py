@@ -118,7 +118,7 @@ def boot(
         given = {n: v for n, v in options.items() if context.get_parameter_source(n) is not ParameterSource.DEFAULT}
         machine = disk.load(restore, image, given.pop("isa", None), console=line.guest_output, **given)
     elif image is None:
-        raise ConfigError("say which IMAGE to boot (see `vmemu images`), or --restore FILE")
+        raise click.UsageError("Missing argument 'IMAGE', or --restore FILE.", context)
     else:
         machine = Machine.boot(image, console=line.guest_output, **options)
     recorder = None if record is None else Recorder(machine)
