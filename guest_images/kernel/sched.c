@@ -33,6 +33,17 @@ static struct task *pick(int last)
     return best;
 }
 
+/*
+ * sched_lock stays held over a switch, but the interrupt state it will restore belongs to whoever took it. Without this the
+ * scheduler would go on with a task's interrupts enabled, and lose the wakeup of a timer that fires just before arch_idle.
+ */
+static void switch_to(struct context **save, struct context *to)
+{
+    u64 irq = sched_lock.irq;
+    arch_switch(save, to);
+    sched_lock.irq = irq;
+}
+
 static void run(struct cpu *c, struct task *t)
 {
     u64 now = arch_time_ns();
@@ -46,7 +57,7 @@ static void run(struct cpu *c, struct task *t)
     if (c->mm_root != t->mm.root)
         arch_switch_mm(c->mm_root = t->mm.root);
     arch_set_kstack(kstack_top(t));
-    arch_switch(&c->ctx, t->ctx);
+    switch_to(&c->ctx, t->ctx);
     c->task = NULL;
 }
 
@@ -86,7 +97,7 @@ static void sched(struct task *t)
         panic("sched: task %d still runs", t->pid);
     if (*(u64 *)(uptr)t->kstack != 0)
         panic("sched: kernel stack of task %d overflowed", t->pid);
-    arch_switch(&t->ctx, mycpu()->ctx);
+    switch_to(&t->ctx, mycpu()->ctx);
 }
 
 void yield(void)

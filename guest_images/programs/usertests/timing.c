@@ -16,13 +16,25 @@ static void monotonic_time(void)
 /* Not too early, and not absurdly late. */
 static void sleep_times(void)
 {
-    static const u64 times[] = {0, 1, 1000, MS, 5 * MS, 25 * MS, 300 * MS};
+    static const u64 times[] = {0, 1, 1000, MS, 5 * MS, 25 * MS, 300 * MS, 5000 * MS};    /* the last: more than 32 bits */
     for (u32 i = 0; i < ARRAY_LEN(times); i++) {
         u64 start = time_ns();
         sleep_ns(times[i]);
         u64 passed = time_ns() - start;
         CHECK(passed >= times[i]);
         CHECK(passed < times[i] + 500 * MS);
+    }
+}
+
+/* Times about as long as the kernel needs to fall asleep: the timer must not come too early for it to notice. */
+static void short_sleeps(void)
+{
+    for (u64 ns = 0; ns < 12000; ns += 29) {
+        u64 start = time_ns();
+        sleep_ns(ns);
+        u64 passed = time_ns() - start;
+        CHECK(passed >= ns);
+        CHECK(passed < 500 * MS);
     }
 }
 
@@ -173,6 +185,7 @@ static void yield_to_equals(void)
 const struct test time_tests[] = {
     {"monotonic_time", monotonic_time},
     {"sleep_times", sleep_times},
+    {"short_sleeps", short_sleeps},
     {"sleep_order", sleep_order},
     {"preemption", preemption},
     {"time_slices", time_slices},

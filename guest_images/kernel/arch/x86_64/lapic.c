@@ -46,7 +46,7 @@ static void arm(u64 ns)
 {
     u64 most = 0xffffffffull;
     u64 count = ns >= most ? most : (u64)((unsigned __int128)ns * ticks_per_ns >> 32);
-    *reg(REG_INITIAL) = count > most ? (u32)most : (u32)(count + 1);
+    *reg(REG_INITIAL) = count >= most ? (u32)most : (u32)(count + 1);
 }
 
 void arch_timer_set(u64 ns_from_now)
@@ -57,7 +57,8 @@ void arch_timer_set(u64 ns_from_now)
         *reg(REG_INITIAL) = 0;
         return;
     }
-    p->deadline = arch_time_ns() + ns_from_now;
+    u64 now = arch_time_ns();
+    p->deadline = ns_from_now < TIMER_OFF - 1 - now ? now + ns_from_now : TIMER_OFF - 1;    /* "for ever" must not wrap to OFF */
     arm(ns_from_now);
 }
 
