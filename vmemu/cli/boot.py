@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from click.core import ParameterSource
 
+from vmemu.cli import trace as trace_option
 from vmemu.cli.output import count, duration, open_output, say
 from vmemu.cli.status import StatusLine
 from vmemu.errors import ConfigError, VmemuError
@@ -33,6 +34,7 @@ Examples:
   vmemu boot hello --isa arm64
   vmemu boot walk --isa ppc64 -m 64M --resident 8M --append "pages=8192 passes=2"
   vmemu boot walk --resident 8M --store file:swap --latency nvme --json run.json
+  vmemu boot walk --resident 8M --latency nvme --trace walk.pftrace
   vmemu boot ./my-kernel.elf --pin 0-32M --max-cycles 1000000000
   vmemu boot usertests --store fail:read@0x300,ram: --resident 4M
   vmemu boot tasks --smp 4 --pct 3:42 --record run.rec
@@ -95,11 +97,12 @@ class Interrupt:
 @click.option("--bug", "bugs", multiple=True, metavar="NAME", help="Switch on a known bug (vmemu bugs). Repeatable.")
 @click.option("--inject", multiple=True, metavar="EVENT:K:ACTION",
               help="Make the K-th event go wrong, as in store.read:3:fail. Repeatable.")
+@click.option("--trace", metavar="FILE", help=trace_option.HELP)
 @click.option("--json", "json_path", metavar="FILE", help="Write the run's counters to FILE; - is stdout.")
 @click.pass_context
 def boot(
     context: click.Context, /, image: str | None, json_path: str | None, record: str | None, snapshot: str | None,
-    snapshot_at: int | None, restore: str | None, **options: Any,
+    snapshot_at: int | None, restore: str | None, trace: str | None, **options: Any,
 ) -> int:
     """Boot IMAGE and run it to its end.
 
@@ -111,6 +114,7 @@ def boot(
 
     if snapshot_at is not None and snapshot is None:
         raise ConfigError("--snapshot-at says when: --snapshot FILE must say where")
+    trace_option.check(trace)
     line = StatusLine(image or str(restore))
     if restore is not None:
         if record is not None:
@@ -123,7 +127,7 @@ def boot(
         machine = Machine.boot(image, console=line.guest_output, **options)
     recorder = None if record is None else Recorder(machine)
     with _report(json_path) as report:
-        return _run(machine, line, report, Outcome(recorder, record, snapshot, snapshot_at))
+        return _run(machine, line, report, Outcome(recorder, record, snapshot, snapshot_at, trace))
 
 
 @dataclass
@@ -134,6 +138,7 @@ class Outcome:
     record: str | None
     snapshot: str | None
     snapshot_at: int | None
+    trace: str | None
 
     def at(self) -> tuple[int, Callable[[Machine], None]] | None:
         """The stop for --snapshot-at."""
@@ -181,9 +186,10 @@ def _run(machine: Machine, line: StatusLine, report: TextIO | None, outcome: Out
         line.progress(running)
 
     try:
-        with interrupt.installed():
+        with interrupt.installed(), trace_option.tracing(machine, outcome.trace) as tracer:
             result = machine.run(on_progress=progress, at=outcome.at())
         line.clear()
+        result = trace_option.with_failure(result, tracer)
         outcome.finish(machine, result)
     except KeyboardInterrupt:
         line.clear()

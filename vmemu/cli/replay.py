@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vmemu.cli import trace as trace_option
 from vmemu.cli.output import duration, say
 from vmemu.cli.status import StatusLine
 from vmemu.errors import ConfigError
@@ -24,6 +25,7 @@ EPILOG = """\b
 Examples:
   vmemu boot tasks --smp 4 --seed 7 --record run.rec
   vmemu replay run.rec
+  vmemu replay run.rec --trace run.pftrace
   vmemu replay run.rec --to 20000000
   vmemu replay run.rec --to 1.5ms
   vmemu replay run.rec --to syscall:12
@@ -59,25 +61,34 @@ def parse_target(text: str) -> Callable[[Machine], bool] | int:
 @click.command(epilog=EPILOG)
 @click.argument("file")
 @click.option("--to", "target", metavar="INSN|TIME|EVENT", help="Stop there and say where that is.")
-def replay(file: str, target: str | None) -> int:
+@click.option("--trace", metavar="FILE", help=trace_option.HELP)
+def replay(file: str, target: str | None, trace: str | None) -> int:
     """Run the run recorded in FILE again and compare it with what was recorded."""
     from vmemu.machine.recording import Replay
 
+    trace_option.check(trace)
+    if trace is not None and target is not None:
+        raise ConfigError("--trace shows the whole run: leave --to out")
     until = None if target is None else parse_target(target)
     line = StatusLine("replay")
     run = Replay(file, console=line.guest_output if until is None else None)
     try:
-        return _whole(run, line) if until is None else _part(run, until, str(target))
+        return _whole(run, line, trace) if until is None else _part(run, until, str(target))
     finally:
         run.machine.close()
 
 
-def _whole(run: Replay, line: StatusLine) -> int:
-    result = run.run(line.progress)
+def _whole(run: Replay, line: StatusLine, trace: str | None) -> int:
+    with trace_option.tracing(run.machine, trace) as tracer:
+        result = run.run(line.progress)
     line.clear()
     if run.difference is not None:
         say(f"the replay differs from the recording {run.difference}")
         return DIFFERS
+    result = trace_option.with_failure(result, tracer)
+    if tracer is not None and tracer.failure is not None:
+        say(result.reason)
+        return result.status
     say(f"same run: {result.reason}; {result.instructions} instructions, {duration(result.virtual_ns)} virtual, "
         f"state {result.state_hash[:16]}")
     return 0

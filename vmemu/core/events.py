@@ -40,7 +40,6 @@ class EventKind(IntEnum):
     IO = 15
     HCALL = 16
 
-    PROTOCOL = 64
     # The life of one page-in of which the guest is told. A token names it from NOT_PRESENT to READY; then it may be used again.
     TOKEN_TRY = 64
     TOKEN_NOT_PRESENT = 65
@@ -49,6 +48,8 @@ class EventKind(IntEnum):
     TOKEN_REPEATED = 68
     TOKEN_REFUSED = 69
     TOKEN_WAKE_ALL = 70
+
+    PROTOCOL = 64  # the first that is a protocol's
 
 
 #: kind -> (meaning of a, b, c); an empty text: not used.
