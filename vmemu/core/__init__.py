@@ -242,6 +242,10 @@ class CoreVcpu:
     def pc(self) -> int:
         return int(lib.vcpu_pc(self.ptr))
 
+    def reset(self) -> None:
+        """Registers as after a reset, nothing pending, not halted. The clock goes on; interrupt lines keep their level."""
+        _check(lib.vcpu_reset(self.ptr))
+
     # ----------------------------------------------------------------- time
     @property
     def insns(self) -> int:
@@ -387,11 +391,11 @@ class CoreMachine:
     def add_mmio(self, page: int) -> None:
         """Declare the guest-physical page of a device window (one page)."""
         page &= ~(PAGE_SIZE - 1)
-        n = int(self.ptr.nmmio)
+        n, most = int(self.ptr.nmmio), len(self.ptr.mmio) - 1  # the last one is the open bus
         if page in [int(self.ptr.mmio[i]) for i in range(n)]:
             return
-        if n >= 255:
-            raise ConfigError("more than 255 pages of device windows")
+        if n >= most:
+            raise ConfigError(f"more than {most} pages of device windows")
         self.ptr.mmio[n] = page
         self.ptr.nmmio = n + 1
 
@@ -421,7 +425,7 @@ class CoreMachine:
 
     def ensure(self, vcpu: CoreVcpu | None, gpa: int, write: bool = False) -> S2Result:
         """Make a page resident if the C unit can (zero page, C store)."""
-        return _S2_RESULTS[lib.s2_ensure(self.ptr, ffi.NULL if vcpu is None else vcpu.ptr, gpa, write)]
+        return _S2_RESULTS[int(lib.s2_ensure(self.ptr, ffi.NULL if vcpu is None else vcpu.ptr, gpa, write))]
 
     def read_resident(self, gpa: int, size: int) -> bytes:
         """Up to `size` bytes; shorter when a page is not resident or not RAM."""

@@ -23,10 +23,11 @@ def _same(isa: str, kernel: str, *runs: Run) -> None:
         raise EngineError(f"bench-cpu {kernel} on {isa} printed {[run.output for run in runs]}")
 
 
-def counted(isa: str, kernel: str) -> int:
-    """Instructions of SCALE - 1 units, the same for vmemu and for plain Unicorn with a hook on every instruction.
+def counted(isa: str, kernel: str) -> tuple[int, int, int]:
+    """Instructions of SCALE - 1 units, of a run on plain Unicorn, of a run on vmemu.
 
-    A difference of two runs, because the way into and out of the image is not the same.
+    The first is the same for vmemu and for plain Unicorn with a hook on every instruction: a difference of two runs, because
+    the way into and out of the image is not the same.
     """
     ours = [image.on_vmemu(isa, kernel, scale) for scale in (1, SCALE)]
     theirs = [image.on_plain(isa, kernel, scale, count=True) for scale in (1, SCALE)]
@@ -35,22 +36,16 @@ def counted(isa: str, kernel: str) -> int:
     n, expected = (runs[1].instructions - runs[0].instructions for runs in (ours, theirs))
     if n != expected:
         raise EngineError(f"bench-cpu {kernel} on {isa}: vmemu counts {n} instructions, plain Unicorn runs {expected}")
-    return n
+    return n, theirs[1].instructions, ours[1].instructions
 
 
 def measure_kernel(isa: str, kernel: str, repeat: int) -> dict[str, float]:
     """Million instructions a second of each engine, over the same units of work."""
-    instructions = counted(isa, kernel)
-    runs = [
-        lambda: image.on_plain(isa, kernel, SCALE).seconds,
-        lambda: image.on_vmemu(isa, kernel, SCALE).seconds,
-    ]
-    plain, ours = interleaved(repeat, *runs)
-    setup = interleaved(1, lambda: image.on_plain(isa, kernel, 1).seconds, lambda: image.on_vmemu(isa, kernel, 1).seconds)
-    rates = {
-        "plain": instructions / max(plain - setup[0], 1e-9) / 1e6,
-        "vmemu": instructions / max(ours - setup[1], 1e-9) / 1e6,
-    }
+    units, of_plain, of_vmemu = counted(isa, kernel)
+    plain, ours = interleaved(
+        repeat, lambda: image.on_plain(isa, kernel, SCALE).seconds, lambda: image.on_vmemu(isa, kernel, SCALE).seconds
+    )
+    rates = {"plain": of_plain / plain / 1e6, "vmemu": of_vmemu / ours / 1e6}
     if image.qemu_path(isa):
         scale = QEMU_FACTOR * (SCALE - 1) + 1
         long, short = image.on_qemu(isa, kernel, scale), image.on_qemu(isa, kernel, 1)
@@ -59,7 +54,7 @@ def measure_kernel(isa: str, kernel: str, repeat: int) -> dict[str, float]:
         for _ in range(min(repeat, 3) - 1):
             seconds = (min(seconds[0], image.on_qemu(isa, kernel, scale).seconds),
                        min(seconds[1], image.on_qemu(isa, kernel, 1).seconds))  # fmt: skip
-        rates["qemu"] = QEMU_FACTOR * instructions / max(seconds[0] - seconds[1], 1e-9) / 1e6
+        rates["qemu"] = QEMU_FACTOR * units / max(seconds[0] - seconds[1], 1e-9) / 1e6
     return rates
 
 
