@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest programs' results, computed again on the host, and the images' reproducibility."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.guest import ISAS, mix64, run_vmemu
+
+ROOT = Path(__file__).resolve().parents[2]
+ZIGLANG = "0.15.2"
+
+
+def _ziglang() -> str | None:
+    try:
+        return importlib.metadata.version("ziglang")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_tasks_total(isa: str, tmp_path: Path) -> None:
+    """Each task's exit code depends on its number alone, however little memory is resident."""
+    ran = run_vmemu(
+        "boot", "tasks", "--isa", isa, "--resident", "4M", "--latency", "nvme", "--append", "quiet tasks=12", cwd=tmp_path
+    )
+    total = sum(1 + mix64(n) % 200 for n in range(1, 13))
+    assert ran.out == f"tasks: tasks=12 failures=0 total={total}\n", ran.err
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_arguments_and_kernel_options(isa: str, tmp_path: Path) -> None:
+    """The kernel keeps its own words of the command line; the program gets the others, in order."""
+    ran = run_vmemu("boot", "hello", "--isa", isa, "--append", "one  quiet two=2", cwd=tmp_path)
+    lines = ran.out.splitlines()
+    assert lines[0].startswith(f"hello from {isa}, 64 MiB RAM") and lines[1:] == ["argument 1: one", "argument 2: two=2"]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_unknown_kernel_bug_is_refused(isa: str, tmp_path: Path) -> None:
+    ran = run_vmemu("boot", "hello", "--isa", isa, "--append", "quiet bug=no-such-bug", cwd=tmp_path)
+    assert ran.status == 1 and 'this kernel has no bug "no-such-bug"' in ran.out
+
+
+def test_bench_cpu_agrees_on_all_architectures(tmp_path: Path) -> None:
+    outputs = {isa: run_vmemu("boot", "bench-cpu", "--isa", isa, cwd=tmp_path).out for isa in ISAS}
+    assert len(outputs["arm64"].splitlines()) == 6
+    assert outputs["x86_64"] == outputs["arm64"] == outputs["ppc64"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(_ziglang() != ZIGLANG, reason=f"needs ziglang {ZIGLANG}")
+def test_images_are_reproducible() -> None:
+    done = subprocess.run(
+        [sys.executable, "guest_images/build.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
