@@ -6,12 +6,12 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 import vmemu.core
-from vmemu.core import EVENT_LAYOUT, NO_VCPU, CoreMachine, Event, ffi
+from vmemu.core import EVENT_LAYOUT, NO_TASK, NO_VCPU, CoreMachine, Event, ffi
 from vmemu.core.events import ARGUMENTS, EventFlag, EventKind, name
 from vmemu.machine.machine import Machine
 from vmemu.machine.result import RunResult
@@ -112,6 +112,24 @@ def test_recording_does_not_change_the_run(isa: str) -> None:
     machine.close()
     seen, events = traced(isa, image="tasks", append="", seed=3)
     assert events and plain.to_json() | {"wall_s": 0} == seen.to_json() | {"wall_s": 0}
+
+
+@pytest.mark.parametrize(("isa", "order"), [("arm64", "little"), ("x86_64", "little"), ("ppc64", "big")])
+def test_events_carry_the_task_that_the_guest_declares(isa: str, order: Literal["little", "big"]) -> None:
+    core = CoreMachine(isa, 64, [(0, 1 << 20)], lambda *_: (0, 0))
+    vcpus = [core.add_vcpu(), core.add_vcpu()]
+    core.enable_ring(4)
+    core.watch_tasks(0x5008, 1)
+    core.put_event(EventKind.TOKEN_TRY, vcpu=vcpus[0])  # the page is not there
+    core.ensure(None, 0x5000)
+    core.write_resident(0x5008, (7).to_bytes(8, order))
+    core.put_event(EventKind.TOKEN_TRY, vcpu=vcpus[0])
+    core.put_event(EventKind.TOKEN_TRY, vcpu=vcpus[1])  # beyond the array
+    core.put_event(EventKind.TOKEN_TRY)  # the host's
+    core.watch_tasks(1 << 40, 2)  # not RAM
+    core.put_event(EventKind.TOKEN_TRY, vcpu=vcpus[0])
+    tasks = [e.task for e in core.drain() if e.kind == EventKind.TOKEN_TRY]
+    assert tasks == [NO_TASK, 7, NO_TASK, NO_TASK, NO_TASK]
 
 
 def test_without_a_reader_the_oldest_go_and_are_counted() -> None:

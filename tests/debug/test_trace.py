@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from helpers.pftrace import INSTANT, Trace, read
 from vmemu.core.events import EventKind
 from vmemu.debug.trace import Tracer, check_path
 from vmemu.errors import ConfigError
+from vmemu.machine import images
 from vmemu.machine.machine import Machine
 from vmemu.machine.result import RunResult
 
@@ -105,6 +107,19 @@ def test_counters(isa: str, tmp_path: Path) -> None:
     in_flight, queue = trace.values("pages in flight"), trace.values("store queue depth")
     assert set(in_flight) == {0, 1} and in_flight[-1] == 0
     assert min(queue) == 0 and queue[-1] == 0 and max(queue) >= 1
+
+
+@each_isa
+def test_guest_tasks(isa: str, tmp_path: Path) -> None:
+    """One track for each task; one CPU runs one task at a time."""
+    if images.find("kernel", isa).load().tasks is None:
+        pytest.skip("this kernel does not say which task runs")
+    _, trace = pftrace("tasks", isa, tmp_path, append="tasks=2 pages=8 rounds=1")
+    labels = trace.children("guest tasks")
+    assert {"task 1", "task 2", "task 3"} <= set(labels)
+    turns = sorted((s.begin, s.end) for label in labels for s in trace.slices(label))
+    assert all(a[1] <= b[0] for a, b in pairwise(turns))
+    assert {s.name for label in labels for s in trace.slices(label)} == {"on vCPU 0"}
 
 
 def test_resident_ends_as_the_machine_says(tmp_path: Path) -> None:

@@ -42,6 +42,14 @@ def test_flavours(machine: int, big: bool, bits: int, isa: str) -> None:
     assert image.span() == (0x100000, 0x300040)
 
 
+def test_the_note_of_running_tasks() -> None:
+    assert parse_elf("k", make_elf()).tasks is None
+    for big, machine in ((False, elfmaker.EM_X86_64), (True, elfmaker.EM_PPC64)):
+        raw = make_elf(machine, big, notes=note([(1, 2)], big) + note([(0xFFFF8000_00100040, 16)], big, kind=2))
+        image = parse_elf("k", raw)
+        assert (image.pinned, image.tasks) == (((1, 2),), (0x100040, 16))
+
+
 def test_virtual_entry_becomes_physical() -> None:
     assert parse_elf("k", make_elf(entry=0xFFFF8000_00100010)).entry_paddr == 0x100010
     assert parse_elf("k", make_elf(entry=0x100010)).entry_paddr == 0x100010
@@ -66,6 +74,9 @@ WRONG = {
     "wraps": (make_elf(segments=((0, (1 << 64) - 16, b"a", 4096),)), "wraps"),
     "more in file than in memory": (make_elf(segments=((0, 0x100000, bytes(99), 10),)), "more bytes in the file"),
     "empty pinned range": (make_elf(notes=note([(8, 8)], False)), "is empty"),
+    "tasks not aligned": (make_elf(notes=note([(4, 1)], False, kind=2)), "aligned words"),
+    "no tasks": (make_elf(notes=note([(8, 0)], False, kind=2)), "1 to 64"),
+    "two arrays of tasks": (make_elf(notes=note([(8, 1), (16, 1)], False, kind=2)), "an address and a number"),
     "odd note": (make_elf(notes=note([(1, 9)], False)[:-4]), "malformed ELF note"),
     "too many ranges": (make_elf(notes=note([(1, 9)] * 65, False)), "up to 64"),
 }

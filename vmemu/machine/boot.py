@@ -140,6 +140,8 @@ def boot(options: BootOptions, choices: Choices | None = None) -> Machine:
         switches = bug_registry.guest_switches(bug_registry.resolve(options.bugs))
         _load(machine, what, " ".join(filter(None, (options.append, switches))), pins, options)
         machine.images = identity(what)
+        if what.kernel.tasks is not None:
+            machine.core.watch_tasks(*what.kernel.tasks)
     except BaseException:
         machine.close()
         raise

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ELF images: segments, entry, symbols, and vmemu's note about pinned memory.
+"""ELF images: segments, entry, symbols, and vmemu's notes about pinned memory and running tasks.
 
 An image is input from outside: whatever is wrong with it, the answer is a ConfigError of one line. pyelftools answers
 broken headers with whatever exception its parsers meet, so all of it is caught in one place, `_guard`.
@@ -29,10 +29,11 @@ MACHINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "EM_AARCH64": ("arm64", ("little",)),
     "EM_PPC64": ("ppc64", ("big", "little")),
 }
-NOTE_NAME, NOTE_PINNED = b"vmemu\0", 1
+NOTE_NAME, NOTE_PINNED, NOTE_TASKS = b"vmemu\0", 1, 2
 MAX_FILE = 1 << 30
 MAX_SEGMENTS = 256
 MAX_PINNED = 64
+MAX_CPUS = 64
 MAX_SYMBOLS = 1_000_000
 _TOP = 1 << 64
 
@@ -50,7 +51,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class ElfImage:
-    """A checked image. Addresses are the guest's; `pinned` lists [lo, hi) ranges of guest-physical bytes."""
+    """A checked image. Addresses are the guest's; `pinned` lists [lo, hi) ranges of guest-physical bytes.
+
+    `tasks` = (gpa, n): n words of 64 bits in which the kernel keeps the number of each CPU's running task, 0 for none.
+    """
 
     name: str
     raw: bytes
@@ -60,14 +64,12 @@ class ElfImage:
     entry: int
     segments: tuple[Segment, ...]
     pinned: tuple[tuple[int, int], ...]
+    tasks: tuple[int, int] | None = None
 
     @property
     def entry_paddr(self) -> int:
         """The entry point as a physical address: entries are virtual in some kernels and physical in others."""
-        for s in self.segments:
-            if s.vaddr <= self.entry < s.vaddr + s.memsz:
-                return s.paddr + self.entry - s.vaddr
-        return self.entry
+        return physical(self.segments, self.entry)
 
     def span(self) -> tuple[int, int]:
         """[lo, hi) of physical memory that the segments occupy."""
@@ -150,7 +152,7 @@ def _parse(name: str, raw: bytes) -> ElfImage:
     if elf.num_segments() > MAX_SEGMENTS:
         raise ConfigError(f"{name}: {elf.num_segments()} program headers, at most {MAX_SEGMENTS} make sense")
     segments: list[Segment] = []
-    pinned: list[tuple[int, int]] = []
+    notes: list[tuple[int, tuple[int, int]]] = []
     for number in range(elf.num_segments()):
         # The header alone: pyelftools' segment objects would interpret types that do not concern us.
         h = elf._get_segment_header(number)
@@ -161,14 +163,16 @@ def _parse(name: str, raw: bytes) -> ElfImage:
             raise ConfigError(f"{name}: truncated: segment {number} ends at byte {offset + filesz} of {len(raw)}")
         data = raw[offset : offset + filesz]
         if kind == "PT_NOTE":
-            pinned.extend(_pinned(name, data, order))
+            notes.extend(_notes(name, data, order))
         elif h["p_memsz"]:
             if filesz > h["p_memsz"]:
                 raise ConfigError(f"{name}: segment {number} has more bytes in the file than in memory")
             segments.append(Segment(h["p_vaddr"], h["p_paddr"], data, h["p_memsz"], h["p_flags"]))
     _check_segments(name, segments)
+    pinned = tuple(pair for kind, pair in notes if kind == NOTE_PINNED)
+    tasks = [(physical(tuple(segments), at), n) for kind, (at, n) in notes if kind == NOTE_TASKS]
     image = ElfImage(
-        name, raw, machine[0], elf.elfclass, order == "big", header["e_entry"], tuple(segments), tuple(pinned)
+        name, raw, machine[0], elf.elfclass, order == "big", header["e_entry"], tuple(segments), pinned, tasks[0] if tasks else None
     )
     if not any(s.paddr <= image.entry_paddr < s.paddr + s.memsz for s in segments):
         raise ConfigError(f"{name}: entry point {image.entry:#x} lies outside every segment")
@@ -187,8 +191,16 @@ def _check_segments(name: str, segments: list[Segment]) -> None:
         end = s.paddr + s.memsz
 
 
-def _pinned(name: str, data: bytes, order: str) -> Iterator[tuple[int, int]]:
-    """[lo, hi) pairs of the vmemu notes in a PT_NOTE segment (gABI: three words, name and desc padded to 4 bytes)."""
+def physical(segments: tuple[Segment, ...], address: int) -> int:
+    """The physical address of a virtual one; what no segment maps is taken as it is."""
+    for s in segments:
+        if s.vaddr <= address < s.vaddr + s.memsz:
+            return s.paddr + address - s.vaddr
+    return address
+
+
+def _notes(name: str, data: bytes, order: str) -> Iterator[tuple[int, tuple[int, int]]]:
+    """(kind, pair) for all pairs of vmemu's notes in a PT_NOTE segment (gABI: three words, name and desc padded to 4 bytes)."""
     mark = ">" if order == "big" else "<"
     at = 0
     while at + 12 <= len(data):
@@ -197,11 +209,16 @@ def _pinned(name: str, data: bytes, order: str) -> Iterator[tuple[int, int]]:
         at = begin + (desc_size + 3 & ~3)
         if begin + desc_size > len(data):
             raise ConfigError(f"{name}: malformed ELF note")
-        if kind != NOTE_PINNED or data[begin - (name_size + 3 & ~3) :][:name_size] != NOTE_NAME:
+        known = kind in (NOTE_PINNED, NOTE_TASKS)
+        if not known or data[begin - (name_size + 3 & ~3) :][:name_size] != NOTE_NAME:
             continue
-        if desc_size % 16 or desc_size // 16 > MAX_PINNED:
+        if kind == NOTE_PINNED and (desc_size % 16 or desc_size // 16 > MAX_PINNED):
             raise ConfigError(f"{name}: the note of pinned memory must hold up to {MAX_PINNED} pairs of addresses")
+        if kind == NOTE_TASKS and desc_size != 16:
+            raise ConfigError(f"{name}: the note of running tasks must hold an address and a number of words")
         for lo, hi in struct.iter_unpack(f"{mark}QQ", data[begin : begin + desc_size]):
-            if lo >= hi:
+            if kind == NOTE_PINNED and lo >= hi:
                 raise ConfigError(f"{name}: pinned range {lo:#x} to {hi:#x} is empty")
-            yield lo, hi
+            if kind == NOTE_TASKS and (lo % 8 or not 1 <= hi <= MAX_CPUS):
+                raise ConfigError(f"{name}: {hi} words of running tasks at {lo:#x}: must be 1 to {MAX_CPUS} aligned words")
+            yield kind, (lo, hi)
