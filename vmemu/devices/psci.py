@@ -46,8 +46,8 @@ def cpu_of(affinity: int) -> int:
 class Psci(Quiet):
     """Power states of the CPUs.
 
-    ``power_off(status)`` ends the machine; ``start(cpu, entry, context)`` starts a CPU that is off; ``known(function)``
-    says whether somebody serves a function id.
+    ``power_off(status)`` ends the machine; ``start(cpu, entry, context)`` starts a CPU that is off, ``stop(cpu)`` takes one
+    away; ``known(function)`` says whether somebody serves a function id.
     """
 
     def __init__(
@@ -56,8 +56,9 @@ class Psci(Quiet):
         power_off: Callable[[int], None],
         start: Callable[[int, int, int], None],
         known: Callable[[int], bool],
+        stop: Callable[[int], None] = lambda cpu: None,
     ) -> None:
-        self._cpus, self._power_off, self._start, self._known = cpus, power_off, start, known
+        self._cpus, self._power_off, self._start, self._known, self._stop = cpus, power_off, start, known, stop
         self.reset()
 
     def reset(self) -> None:
@@ -70,6 +71,7 @@ class Psci(Quiet):
         if function in (CPU_OFF, CPU_SUSPEND):
             if function == CPU_OFF:
                 self.on[vcpu.id] = False
+                self._stop(vcpu.id)
             answer(vcpu, SUCCESS)
             return True
         answer(vcpu, self._result(function, args))

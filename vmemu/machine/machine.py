@@ -108,6 +108,7 @@ class Machine:
         target = self.vcpus[vcpu]
         if level and target.halted:
             self._catch_up(target)
+            self._make_room(vcpu)
         target.set_irq(line, level)
 
     def set_online(self, vcpu: int, online: bool) -> None:
@@ -124,7 +125,18 @@ class Machine:
         target = self.vcpus[vcpu]
         if target.halted:
             self._catch_up(target)
+            self._make_room(vcpu)
             target.halted = False
+
+    def _make_room(self, vcpu: int) -> None:
+        """Another vCPU wants to run: whoever ran alone, for a long turn, must share the time from now on."""
+        if self._running and vcpu != self._now_vcpu:
+            self.vcpus[self._now_vcpu].kick()
+
+    @property
+    def running_vcpu(self) -> int:
+        """The vCPU whose turn it is: the one that makes the access that a device serves."""
+        return self._now_vcpu
 
     def _catch_up(self, vcpu: CoreVcpu) -> None:
         now = self.vcpus[self._now_vcpu].cycles if self._running else self.time_units

@@ -29,6 +29,23 @@ int vcpu_reg_set(struct vcpu *v, u32 index, u64 value)
 }
 u64 vcpu_pc(struct vcpu *v) { return v->m->arch->get_pc(v); }
 
+int vcpu_reset(struct vcpu *v)
+{
+    u32 lines = v->irq_lines;
+
+    if (v->running)
+        return core_fail("vCPU %u cannot be reset while it runs", v->id);
+    if (v->open)
+        vcpu_close_block(v, vcpu_executed(v));
+    v->pend.kind = PEND_NONE;
+    vcpu_set_halted(v, false);
+    if (v->m->arch->reset(v))
+        return -1;
+    v->irq_lines = lines;
+    return 0;
+}
+
+
 int vcpu_walk(struct vcpu *v, u64 va, u32 access, u64 out[4])
 {
     struct walk w = { 0 };

@@ -12,6 +12,7 @@ int vcpu_reg_set(struct vcpu *, u32 index, u64 value);
 int vcpu_walk(struct vcpu *, u64 va, u32 access, u64 out[4]);   /* status; out: gpa, prot, fault, table_error */
 int vcpu_inject(struct vcpu *, u32 kind, u32 vector, u32 error, bool has_error, u64 addr, u64 aux);
 u64 vcpu_pc(struct vcpu *);
+int vcpu_reset(struct vcpu *);                                 /* registers of a CPU that is started; clock and lines stay */
 void vcpu_mem_error(struct vcpu *, u64 gva, u64 gpa, u32 access);
 void vcpu_add_cycles(struct vcpu *, u64 cycles, bool idle);     /* host work charged to the guest, or idle time */
 u32 machine_copy(struct machine *, u64 gpa, void *buf, u32 len, bool write);  /* bytes done; stops at the first page that is not resident */

@@ -15,7 +15,7 @@ typedef int (*io_fn)(void *ctx, uint32_t vcpu, int kind, uint64_t addr, uint32_t
 struct machine {
     uint32_t nframes, nfree, npages, nvcpus, hand;
     struct s2_page *s2;
-    uint64_t mmio[256]; uint32_t nmmio;
+    uint64_t mmio[1024]; uint32_t nmmio;
     bool c_store, ask_reclaim; uint8_t *slots; uint32_t slot_next, nslots;
     uint32_t *dropped, ndropped;
     struct store_timing timing;
@@ -58,6 +58,7 @@ int vcpu_reg_set(struct vcpu *, uint32_t index, uint64_t value);
 int vcpu_walk(struct vcpu *, uint64_t va, uint32_t access, uint64_t *out);
 int vcpu_inject(struct vcpu *, uint32_t kind, uint32_t vector, uint32_t error, bool has_error, uint64_t addr, uint64_t aux);
 uint64_t vcpu_pc(struct vcpu *);
+int vcpu_reset(struct vcpu *);
 void vcpu_mem_error(struct vcpu *, uint64_t gva, uint64_t gpa, uint32_t access);
 void vcpu_add_cycles(struct vcpu *, uint64_t cycles, bool idle);
 

@@ -126,7 +126,7 @@ struct frame {
 #define MAX_VCPUS 16
 #define FRAME_BASE 0ull                                 /* Unicorn "physical" addresses: frame pool from here ... */
 #define MMIO_BASE (1ull << 38)                          /* ... device windows here, one page each ... */
-#define MAX_MMIO 256
+#define MAX_MMIO 1024                                   /* 16 GICv3 redistributors are 512 */
 
 struct store_timing { u64 latency; u32 depth; u64 busy[64]; };  /* cycles (CYC); busy[i] = when server i is free */
 

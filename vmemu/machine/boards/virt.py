@@ -47,14 +47,17 @@ class Virt(Board):
 
     name = "virt"
     isa = "arm64"
-    cpus = 1
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
+        self.cpus = len(machine.vcpus)
         self.gic = Gicv3(self.cpus, lambda cpu, level: machine.set_irq(cpu, IRQ_LINE, level))
         self.timer = GenericTimer(self.cpus, machine.now, self._timer_line, machine.deadline_changed)
         self.uart = Pl011(machine.console.put, machine.console.get)
-        self.psci = Psci(self.cpus, machine.power_off, self._start_cpu, lambda function: function in self.hcalls)
+        self.psci = Psci(
+            self.cpus, machine.power_off, self._start_cpu, lambda function: function in self.hcalls,
+            lambda cpu: machine.set_online(cpu, False),
+        )  # fmt: skip
         exit_device = ExitDevice(machine.power_off)
         self.devices = {"gic": self.gic, "timer": self.timer, "uart": self.uart, "psci": self.psci, "exit": exit_device}
         self.mmio.add(GICD, DISTRIBUTOR_SIZE, Distributor(self.gic), "gic distributor")
@@ -106,9 +109,11 @@ class Virt(Board):
         vcpu.set("x1", kernel_entry)
 
     def _start_cpu(self, cpu: int, entry: int, context: int) -> None:
+        """Entry state of CPU_ON (DEN 0022, 6.4): as after a reset, x0 = context."""
         vcpu = self.machine.vcpus[cpu]
+        vcpu.reset()
         self.reset_vcpu(vcpu, entry, context, 0)
-        vcpu.halted = False
+        self.machine.set_online(cpu, True)
 
     def on_irq_window(self, vcpu: CoreVcpu) -> None:
         """Never: an arm64 core enters its vector by itself."""
