@@ -11,7 +11,10 @@
  *   stage2.c    guest frame -> host frame, states, reclaim, the built-in `ram:` store
  *   cost.c      blocks: instruction count and cycle cost, a pure function of code bytes
  *   mmu.c       TLB fill = stage-1 walk (walk_<isa>.c) + stage-2 lookup
- *   engine.c    Unicorn engine, hooks, run loop, exits
+ *   engine.c    the block hook: counting, limits, remainders of blocks
+ *   vcpu.c      machines and vCPUs: opening Unicorn, device windows, address hooks
+ *   run.c       run loop and exits
+ *   snapshot.c  snapshots in memory
  *   arch_<isa>  walk_<isa>.c  decode_<isa>.c  entry_<isa>.c  sense_<isa>.c behind `struct arch`
  *
  * Time: `cycles` counts 1/64 cycle (CYC), so sums are exact and independent of order.
@@ -330,6 +333,10 @@ struct vcpu {
     bool stopping;
     bool near_limit;                                    /* stopped because `next` crosses the instruction limit */
     bool lost_code;                                     /* a block was entered whose bytes cannot be read: engine failure */
+    /* libunicorn's private functions and fields, of this architecture's copy (vcpu.c) */
+    void (*invalidate_range)(uc_engine *, u64, u64);
+    bool (*restore_state)(void *cpu, uintptr_t host_pc, bool will_exit);
+    u32 no_exit_request;
     u32 hook_kinds;                                     /* bit k: an address hook of kind k was added */
     u32 nhooks;                                         /* code hooks ever added */
 #define MAX_HOOKS 2048                                  /* at once: each one slows every translation, and a hostile guest can ask for many */
@@ -435,7 +442,9 @@ void engine_purge_hooks(struct vcpu *);
 void vcpu_close_block(struct vcpu *, u32 executed);      /* the path goes elsewhere: what has not run of the open block is given back */
 void engine_drop_page(struct vcpu *, u64 va);           /* translations of the code page at va */
 void engine_drop_block(struct vcpu *, u64 va);          /* translations that contain the instruction at va */
-void engine_check_next(struct vcpu *);                  /* the next translation is one whose hooks can stop it */
+void engine_exit_checks(struct vcpu *, bool on);         /* whether address hooks of the next translations can stop it */
+bool engine_has_hook(const struct vcpu *, u64 pc, u32 size);    /* has an instruction in [pc, pc + size) an address hook? */
+int engine_add_hooks(struct vcpu *);
 #define OPEN_BUS (MAX_MMIO - 1)                         /* window that answers all ones */
 
 /* ------------------------------------------------- helpers for arch_<isa> */

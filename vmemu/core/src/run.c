@@ -199,7 +199,7 @@ static uc_err start(struct vcpu *v, u64 pc, u64 fence)
         engine_drop_page(v, fence);
         set_exit_at(v, &fence);
     }
-    engine_check_next(v);                               /* on_new_block() is not told of the first one, and it need not stop at its start */
+    engine_exit_checks(v, true);                               /* on_new_block() is not told of the first one, and it need not stop at its start */
     v->fill_status = FILL_NONE;
     v->intno = -1;
     v->invalid = v->trapped = v->stopping = v->near_limit = false;
