@@ -8,6 +8,7 @@
 #define SLICE_NS (1000000000ull / HZ)
 
 struct cpu cpus[NCPU];
+u64 running[NCPU];                      /* task numbers for the host (note.S), 0: none */
 struct task tasks[NTASK];
 struct spinlock sched_lock = SPINLOCK("sched");
 
@@ -50,6 +51,7 @@ static void run(struct cpu *c, struct task *t)
     u64 due = timer_expire(now);
     t->state = TASK_RUNNING;
     c->task = t;
+    running[c - cpus] = (u64)t->pid;
     c->last = (int)(t - tasks);
     c->need_resched = false;
     c->slice_end = now + SLICE_NS;
@@ -59,6 +61,7 @@ static void run(struct cpu *c, struct task *t)
     arch_set_kstack(kstack_top(t));
     switch_to(&c->ctx, t->ctx);
     c->task = NULL;
+    running[c - cpus] = 0;
 }
 
 /* Nothing to run: wait for an interrupt. Without sleepers the timer stays off, so that an idle machine is seen to be idle. */
