@@ -118,13 +118,14 @@ class Lapic:
         self.icr = icr & ~(1 << 12) | (dest << 32)  # delivery status reads idle
         shorthand = icr >> 18 & 3
         logical = bool(icr & 1 << 11)
-        mine = shorthand in (1, 2) or shorthand == 0 and self._addressed(dest, logical)
+        mine = shorthand in (1, 2) or shorthand == 0 and self.addressed(dest, logical)
         if mine:
             self.message(icr)
-        if shorthand != 1:
+        if shorthand != 1 and not (mine and icr >> 8 & 7 == 1):  # lowest priority: one taker
             self._send(icr, dest)
 
-    def _addressed(self, dest: int, logical: bool) -> bool:
+    def addressed(self, dest: int, logical: bool) -> bool:
+        """Is a message to this destination for this APIC?"""
         everyone = 0xFFFFFFFF if self.x2apic else 0xFF
         if dest == everyone:
             return True

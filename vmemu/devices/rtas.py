@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from vmemu.devices.base import Now, Quiet, State
 from vmemu.devices.papr import H_PARAMETER, NoWindow, Refused
@@ -30,6 +31,19 @@ TOKENS = {
     )
 }  # fmt: skip
 
+RUNNING, STOPPED = 2, 0  # query-cpu-stopped-state
+
+
+class Processors(Protocol):
+    """The machine's CPUs by the numbers of the device tree."""
+
+    def running(self, cpu: int) -> bool | None:
+        """None: no such CPU."""
+
+    def start(self, caller: int, cpu: int, entry: int, argument: int) -> None: ...
+    def stop(self, cpu: int) -> None: ...
+
+
 #: service(arguments) -> status and results
 Service = Callable[[list[int]], list[int]]
 
@@ -40,9 +54,12 @@ class Rtas(NoWindow, Quiet):
     def __init__(
         self, now: Now, put: Callable[[int], None], power_off: Callable[[int], None], xics: Xics,
         is_ram: Callable[[int, int], bool], read: Callable[[int, int], bytes], write: Callable[[int, bytes], None],
+        processors: Processors | None = None,
     ) -> None:  # fmt: skip
         self._now, self._put, self._power_off, self._xics = now, put, power_off, xics
         self._is_ram, self._read, self._write = is_ram, read, write
+        self._processors = processors
+        self._caller = 0  # CPU whose call is being served
         #: token -> service; protocols add theirs
         self.services: dict[int, Service] = {
             TOKENS["display-character"]: self._display,
@@ -55,14 +72,17 @@ class Rtas(NoWindow, Quiet):
             TOKENS["ibm,int-on"]: lambda args: self._enable(args, True),
             TOKENS["ibm,int-off"]: lambda args: self._enable(args, False),
             TOKENS["query-cpu-stopped-state"]: self._cpu_state,
+            TOKENS["start-cpu"]: self._start_cpu,
+            TOKENS["stop-self"]: self._stop_self,
         }
         self.reset()
 
     def reset(self) -> None:
         self.offset = 0  # seconds that the guest has set the clock forward
 
-    def call(self, buffer: int) -> None:
-        """H_RTAS. Raises Refused when the buffer cannot be one."""
+    def call(self, buffer: int, cpu: int = 0) -> None:
+        """H_RTAS on a CPU. Raises Refused when the buffer cannot be one."""
+        self._caller = cpu
         if not self._is_ram(buffer, 12):
             raise Refused(H_PARAMETER)
         token, nargs, nret = (int.from_bytes(self._read(buffer + 4 * i, 4), "big") for i in range(3))
@@ -112,9 +132,28 @@ class Rtas(NoWindow, Quiet):
     def _enable(self, args: list[int], on: bool) -> list[int]:
         return [OK if len(args) == 1 and self._xics.enable(args[0], on) else PARAMETER_ERROR]
 
+    def _running(self, cpu: int) -> bool | None:
+        if self._processors is None:
+            return True if cpu == 0 else None
+        return self._processors.running(cpu)
+
     def _cpu_state(self, args: list[int]) -> list[int]:
-        """2: running. Further CPUs are not started yet."""
-        return [OK, 2] if args == [0] else [PARAMETER_ERROR]
+        running = self._running(args[0]) if len(args) == 1 else None
+        return [PARAMETER_ERROR] if running is None else [OK, RUNNING if running else STOPPED]
+
+    def _start_cpu(self, args: list[int]) -> list[int]:
+        """CPU, where it starts in real mode, its r3."""
+        if len(args) != 3 or self._processors is None or self._running(args[0]) is not False:
+            return [PARAMETER_ERROR]
+        self._processors.start(self._caller, *args)
+        return [OK]
+
+    def _stop_self(self, args: list[int]) -> list[int]:
+        """Does not return, where there is somebody to stop it."""
+        if args or self._processors is None:
+            return [PARAMETER_ERROR]
+        self._processors.stop(self._caller)
+        return [OK]
 
     # ------------------------------------------------------------------- Device
     def save(self) -> State:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The pc board: one x86-64 CPU, COM1, local APIC, debug exit, fw_cfg; CPUID and MSRs as open registries.
+"""The pc board: x86-64 CPUs, COM1, local APICs, debug exit, fw_cfg; CPUID and MSRs as open registries.
 
 Memory map: RAM from 0 to 3 GiB, the rest from 4 GiB; firmware at 0x8000; local APIC at 0xfee00000.
 Ports: COM1 0x3f8, debug exit 0xf4, fw_cfg 0x510.
@@ -14,9 +14,9 @@ from vmemu.devices.base import State
 from vmemu.devices.com1 import Com1
 from vmemu.devices.debug_exit import DebugExit
 from vmemu.devices.fw_cfg import MAX_CPUS, MAX_RAM, NB_CPUS, SIGNATURE, FwCfg
-from vmemu.devices.lapic import Lapic
 from vmemu.machine import multiboot
 from vmemu.machine.board import Board, Outcome, RegisterFault, SystemRegister
+from vmemu.machine.boards.pc_apic import GLOBAL_ENABLE, LAPIC_BASE, Apics
 from vmemu.machine.boards.pc_cpuid import CPUID_LEAVES
 from vmemu.machine.elf import ElfImage
 from vmemu.machine.fdt import Node, cells64, flatten
@@ -27,18 +27,10 @@ if TYPE_CHECKING:
 
 LOW_RAM = 3 << 30  # device windows are below 4 GiB
 HIGH_RAM = 4 << 30
-LAPIC_BASE = 0xFEE00000
 COM1_PORT, DEBUG_EXIT_PORT, FW_CFG_PORT = 0x3F8, 0xF4, 0x510
-TSC_PER_NS = 2  # 2 GHz
-IRQ_INTR, IRQ_NMI = 0, 1  # vCPU lines: core's enum irq_x86_64, by bit number
 
-#: REG_READ and REG_WRITE addresses that are no MSR (core.h): CR8, the task priority.
-CR8 = 1 << 32
 CPUID_APIC = 1 << 9  # leaf 1 EDX follows IA32_APIC_BASE (SDM 3, 10.4.3)
-APIC_BASE, TSC_DEADLINE = 0x1B, 0x6E0
 MISC_ENABLE, MC0_CTL = 0x1A0, 0x400
-X2APIC_FIRST, X2APIC_LAST = 0x800, 0x8FF
-BSP, EXTD, GLOBAL_ENABLE = 1 << 8, 1 << 10, 1 << 11  # IA32_APIC_BASE (SDM 3, 10.4.4)
 
 #: A leaf of CPUID: (vcpu, subleaf) -> EAX, EBX, ECX, EDX.
 CpuidLeaf = Callable[["CoreVcpu", int], tuple[int, int, int, int]]
@@ -52,43 +44,25 @@ class Pc(Board):
         super().__init__(machine)
         #: leaf -> function; protocols add theirs (0x40000000 ...) and take them out again
         self.cpuid_leaves: dict[int, CpuidLeaf] = dict(CPUID_LEAVES)
-        self.apic_base = LAPIC_BASE | BSP | GLOBAL_ENABLE
-        self.stored = {MISC_ENABLE: 1, MC0_CTL: 0}
-        self.lapic = Lapic(
-            0, machine.now, lambda level: self._line(IRQ_INTR, level), nmi=lambda: self._line(IRQ_NMI, True),
-            changed=lambda: machine.deadline_changed() if machine.vcpus else None,
-        )  # fmt: skip
+        self.cpus = len(machine.vcpus)
+        self.stored = {MISC_ENABLE: [1] * self.cpus, MC0_CTL: [0] * self.cpus}
+        self.apics = Apics(machine)
         self.com1 = Com1(machine.console.put, machine.console.get)
-        self.fw_cfg = FwCfg({SIGNATURE: b"QEMU", NB_CPUS: b"\1\0", MAX_CPUS: b"\1\0", MAX_RAM: bytes(8)})
+        self.fw_cfg = FwCfg({SIGNATURE: b"QEMU", NB_CPUS: bytes([self.cpus, 0]), MAX_CPUS: bytes([self.cpus, 0]), MAX_RAM: bytes(8)})
         exit_port = DebugExit(machine.power_off)
-        self.mmio.add(LAPIC_BASE, 0x1000, self.lapic, "lapic")
+        self.mmio.add(LAPIC_BASE, 0x1000, self.apics.window(), "lapic")
         self.ports.add(COM1_PORT, 8, self.com1, "com1")
         self.ports.add(DEBUG_EXIT_PORT, 4, exit_port, "debug-exit")
         self.ports.add(FW_CFG_PORT, 2, self.fw_cfg, "fw_cfg")
-        self.devices = {"com1": self.com1, "debug_exit": exit_port, "fw_cfg": self.fw_cfg, "lapic": self.lapic}
+        self.devices = {"com1": self.com1, "debug_exit": exit_port, "fw_cfg": self.fw_cfg, "lapic": self.apics}
         self._add_registers()
-
-    def _line(self, line: int, level: bool) -> None:
-        if self.machine.vcpus:  # devices reset themselves before the first vCPU exists
-            self.machine.set_irq(0, line, level)
 
     # ------------------------------------------------------------- registers
     def _add_registers(self) -> None:
         def constant(name: str, value: int) -> SystemRegister:
             return SystemRegister(name, lambda _vcpu: value, lambda _vcpu, _value: None)
 
-        self.registers[CR8] = SystemRegister("CR8", lambda _: self.lapic.tpr >> 4, self._write_cr8)
-        self.registers[APIC_BASE] = SystemRegister("IA32_APIC_BASE", lambda _: self.apic_base, self._write_apic_base)
-        self.registers[TSC_DEADLINE] = SystemRegister(
-            "IA32_TSC_DEADLINE", self._read_tsc_deadline, self._write_tsc_deadline
-        )
-        for offset in range(0, 0x400, 0x10):
-            msr = X2APIC_FIRST + (offset >> 4)
-            self.registers[msr] = SystemRegister(
-                f"X2APIC_{offset:#x}",
-                lambda _vcpu, offset=offset: self._read_x2apic(offset),  # type: ignore[misc]
-                lambda _vcpu, value, offset=offset: self._write_x2apic(offset, value),  # type: ignore[misc]
-            )
+        self.apics.add_registers(self)
         # what kernels probe without asking CPUID first (SDM 4, table 2-2); the machine check bank is in the C unit
         for msr, name, value in (
             (0x179, "IA32_MCG_CAP", 1), (0x8B, "IA32_BIOS_SIGN_ID", 0),
@@ -98,57 +72,19 @@ class Pc(Board):
         for msr, name in ((MISC_ENABLE, "IA32_MISC_ENABLE"), (MC0_CTL, "IA32_MC0_CTL")):
             self.registers[msr] = SystemRegister(
                 name,
-                lambda _vcpu, msr=msr: self.stored[msr],  # type: ignore[misc]
-                lambda _vcpu, value, msr=msr: self._store(msr, value),  # type: ignore[misc]
+                lambda vcpu, msr=msr: self.stored[msr][vcpu.id],  # type: ignore[misc]
+                lambda vcpu, value, msr=msr: self._store(vcpu, msr, value),  # type: ignore[misc]
             )
 
-    def _store(self, msr: int, value: int) -> None:
+    def _store(self, vcpu: CoreVcpu, msr: int, value: int) -> None:
         if msr == MC0_CTL and value not in (0, (1 << 64) - 1):  # all or nothing (SDM 3, 15.3.2.1)
             raise RegisterFault("IA32_MC0_CTL")
-        self.stored[msr] = value
-
-    def _write_cr8(self, _vcpu: CoreVcpu, value: int) -> None:
-        self.lapic.set_tpr(value << 4)
-
-    def _write_apic_base(self, _vcpu: CoreVcpu, value: int) -> None:
-        """Mode changes that SDM 3, 10.12.5 allows; the window does not move."""
-        wanted, mode = value & (EXTD | GLOBAL_ENABLE), self.apic_base & (EXTD | GLOBAL_ENABLE)
-        bad = value & ~(0xFFFFFF000 | BSP | EXTD | GLOBAL_ENABLE) or value & 0xFFFFFF000 != LAPIC_BASE
-        to_xapic = mode == EXTD | GLOBAL_ENABLE and wanted == GLOBAL_ENABLE
-        to_x2apic = mode == 0 and wanted == EXTD | GLOBAL_ENABLE
-        if bad or wanted == EXTD or to_xapic or to_x2apic:
-            raise RegisterFault("IA32_APIC_BASE")
-        self.apic_base = value
-        if not wanted:
-            self.lapic.reset()
-        self.lapic.x2apic = bool(value & EXTD)
-        self.lapic.mapped = wanted == GLOBAL_ENABLE
-
-    def _read_x2apic(self, offset: int) -> int:
-        value = self.lapic.read_msr(offset)
-        if value is None:
-            raise RegisterFault(f"x2APIC register {offset:#x}")
-        return value
-
-    def _write_x2apic(self, offset: int, value: int) -> None:
-        if not self.lapic.write_msr(offset, value):
-            raise RegisterFault(f"x2APIC register {offset:#x}")
-
-    def _read_tsc_deadline(self, vcpu: CoreVcpu) -> int:
-        deadline = self.lapic.next_deadline() if self.lapic.in_tsc_mode else None
-        return 0 if deadline is None else deadline * TSC_PER_NS + vcpu.get("tsc_offset") & 0xFFFFFFFFFFFFFFFF
-
-    def _write_tsc_deadline(self, vcpu: CoreVcpu, value: int) -> None:
-        if not value:
-            self.lapic.set_tsc_deadline(None)
-            return
-        ticks = value - vcpu.get("tsc_offset") & 0xFFFFFFFFFFFFFFFF
-        self.lapic.set_tsc_deadline(-(-ticks // TSC_PER_NS))
+        self.stored[msr][vcpu.id] = value
 
     def cpuid(self, vcpu: CoreVcpu, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
         found = self.cpuid_leaves.get(leaf)
         a, b, c, d = (0, 0, 0, 0) if found is None else found(vcpu, subleaf)
-        if leaf == 1 and not self.apic_base & GLOBAL_ENABLE:
+        if leaf == 1 and not self.apics.bases[vcpu.id] & GLOBAL_ENABLE:
             d &= ~CPUID_APIC
         return a, b, c, d
 
@@ -169,7 +105,8 @@ class Pc(Board):
         if initrd is not None:
             chosen.set("linux,initrd-start", cells64(initrd[0])).set("linux,initrd-end", cells64(initrd[1]))
         cpus = root.add("cpus").set("#address-cells", 1).set("#size-cells", 0)
-        cpus.add("cpu@0").set("device_type", "cpu").set("reg", 0).set("clock-frequency", self.cpu_hz)
+        for cpu in range(self.cpus):
+            cpus.add(f"cpu@{cpu}").set("device_type", "cpu").set("reg", cpu).set("clock-frequency", self.cpu_hz)
         root.add("serial@3f8").set("compatible", "ns16550a").set("reg", cells64(COM1_PORT, 8))
         chip = root.add("interrupt-controller@fee00000").set("compatible", "intel,ce4100-lapic")
         chip.set("reg", cells64(LAPIC_BASE, 0x1000))
@@ -189,17 +126,15 @@ class Pc(Board):
             self.reset_vcpu(vcpu, image.entry_paddr, dtb, image.entry_paddr)
 
     def save(self) -> State:
-        stored = {str(msr): value for msr, value in self.stored.items()}
-        return super().save() | {"apic_base": self.apic_base, "stored": stored}
+        return super().save() | {"stored": {str(msr): list(values) for msr, values in self.stored.items()}}
 
     def load(self, state: State) -> None:
         super().load(state)
-        self.apic_base = state["apic_base"]
-        self.stored = {int(msr): value for msr, value in state["stored"].items()}
+        self.stored = {int(msr): list(values) for msr, values in state["stored"].items()}
 
     # ----------------------------------------------------------------- exits
     def on_irq_window(self, vcpu: CoreVcpu) -> None:
-        vcpu.inject_irq(self.lapic.acknowledge())
+        vcpu.inject_irq(self.apics.lapics[vcpu.id].acknowledge())
 
     def on_hcall(self, vcpu: CoreVcpu, number: int) -> Outcome:
         hcall = self.hcalls.get(number)

@@ -40,18 +40,24 @@ FEATURES_ECX = _bits(
     0, 9, 13, 19, 20, 21, 22, 23, 24, 31
 )  # sse3 ssse3 cx16 sse4.1 sse4.2 x2apic movbe popcnt tsc-deadline hypervisor
 FEATURES_7_EBX = _bits(0, 3, 7, 8)  # fsgsbase bmi1 smep bmi2
+HTT = 1 << 28  # leaf 1 EDX: EBX has the number of ids in a package
+MOST_CPUS = 16
 EXTENDED_EDX = _bits(11, 20, 26, 27, 29)  # syscall nx 1GiB-pages rdtscp lm
 
 
 def _features(vcpu: CoreVcpu, _subleaf: int) -> Leaf:
     # family 15: REP_GOOD stays off in Linux, whose copies are then loops instead of slow `rep movs`
-    return 0xF61, vcpu.id << 24 | 1 << 16 | 8 << 8, FEATURES_ECX, FEATURES_EDX
+    several = len(vcpu.machine.vcpus) > 1
+    ids = MOST_CPUS if several else 1
+    return 0xF61, vcpu.id << 24 | ids << 16 | 8 << 8, FEATURES_ECX, FEATURES_EDX | (HTT if several else 0)
 
 
 def _topology(vcpu: CoreVcpu, subleaf: int) -> Leaf:
-    """One thread, one core: levels 1 (SMT) and 2 (core), then none."""
+    """One thread to a core, one package: levels 1 (SMT) and 2 (core), then none."""
+    count = len(vcpu.machine.vcpus)
     exists = subleaf < 2
-    return 0, int(exists), subleaf & 0xFF | (subleaf + 1 << 8 if exists else 0), vcpu.id
+    shift = MOST_CPUS.bit_length() - 1 if subleaf == 1 and count > 1 else 0
+    return shift, (1, count)[subleaf] if exists else 0, subleaf & 0xFF | (subleaf + 1 << 8 if exists else 0), vcpu.id
 
 
 def _constant(*values: int) -> Callable[[CoreVcpu, int], Leaf]:

@@ -46,15 +46,39 @@ ZERO_PAGE, COPY_PAGE = 0x8000, 0x4000
 TABLE_MODIFY, TABLE_REGISTER, TABLE_RADIX, TABLE_GTSE = 0x10, 0x08, 0x04, 0x01
 
 
+class Processors:
+    """The machine's vCPUs, as RTAS starts and stops them."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._vcpus, self._set_online = machine.vcpus, machine.set_online
+
+    def running(self, cpu: int) -> bool | None:
+        return self._vcpus[cpu].online if 0 <= cpu < len(self._vcpus) else None
+
+    def start(self, caller: int, cpu: int, entry: int, argument: int) -> None:
+        """LoPAR 2.9, start-cpu: as the boot CPU entered, r3 = argument; what is the partition's is as the caller sees it."""
+        vcpu = self._vcpus[cpu]
+        vcpu.reset()
+        for shared in ("lpcr", "prtbl"):
+            vcpu.set(shared, self._vcpus[caller].get(shared))
+        vcpu.set("msr", MSR_RESET)
+        vcpu.set("pc", entry)
+        vcpu.set("r3", argument)
+        self._set_online(cpu, True)
+
+    def stop(self, cpu: int) -> None:
+        self._set_online(cpu, False)
+
+
 class Pseries(Board):
     """One machine's pseries board."""
 
     name = "pseries"
     isa = "ppc64"
-    cpus = 1
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
+        self.cpus = len(machine.vcpus)
         memory = (machine.is_ram, machine.read_guest, machine.write_guest)
         self.xics = Xics(self.cpus, lambda cpu, level: machine.set_irq(cpu, EXTERNAL_LINE, level))
         self.decrementer = Decrementer(
@@ -63,7 +87,9 @@ class Pseries(Board):
         )  # fmt: skip
         self.vpa = Vpa(self.cpus, *memory)
         self.hvc = Hvc(machine.console.put, machine.console.get)
-        self.rtas = Rtas(machine.now, machine.console.put, machine.power_off, self.xics, *memory)
+        self.rtas = Rtas(
+            machine.now, machine.console.put, machine.power_off, self.xics, *memory, processors=Processors(machine)
+        )
         self.random = papr.RandomNumbers()
         self.devices = {
             "xics": self.xics, "decrementer": self.decrementer, "vpa": self.vpa, "hvc": self.hvc, "rtas": self.rtas,
@@ -127,7 +153,7 @@ class Pseries(Board):
             H_RANDOM: (0, lambda cpu: (self.random.next(),)),
             H_SET_MODE: (4, lambda cpu, *args: self._set_mode(*args)),
             H_REGISTER_PROC_TBL: (4, lambda cpu, *args: self._process_table(*args)),
-            H_RTAS: (1, lambda cpu, buffer: self.rtas.call(buffer)),
+            H_RTAS: (1, lambda cpu, buffer: self.rtas.call(buffer, cpu)),
             H_VMEMU_EXIT: (1, lambda cpu, status: self.machine.power_off(status & 0xFF)),
         }
         for token, (count, call) in simple.items():
@@ -161,7 +187,7 @@ class Pseries(Board):
 
     def _prod(self, target: int) -> None:
         if self.vpa.prod(target):
-            self.machine.vcpus[target].halted = False
+            self.machine.wake(target)
 
     def _page_init(self, flags: int, target: int, source: int) -> None:
         machine = self.machine
