@@ -12,7 +12,7 @@ enum {
     SYS_fork = 5,       /* ()                              0 in the child */
     SYS_wait = 6,       /* (u32 *status or 0)              pid of a child that ended */
     SYS_brk = 7,        /* (new end or 0)                  end of the heap; -ENOMEM, -EINVAL */
-    SYS_mmap = 8,       /* (len, prot)                     zeroed memory, somewhere */
+    SYS_mmap = 8,       /* (len, prot)                     zeroed memory, somewhere; UPROT_SHARED: fork shares it */
     SYS_munmap = 9,     /* (addr, len)                     exactly one earlier mmap */
     SYS_time = 10,      /* ()                              ns since boot */
     SYS_sleep = 11,     /* (ns) */
@@ -21,12 +21,14 @@ enum {
     SYS_kill = 14,      /* (pid, SIGKILL or SIGTERM) */
     SYS_setprio = 15,   /* (0..PRIO_MAX)                   higher runs first */
     SYS_sysinfo = 16,   /* (struct sysinfo *) */
+    SYS_getcpu = 17,    /* ()                              number of the CPU that runs this */
+    SYS_setcpus = 18,   /* (mask of CPUs, or 0 for all)    run on these only, from now on; -EINVAL */
     NSYSCALL
 };
 
 enum { SIGILL = 4, SIGBUS = 7, SIGKILL = 9, SIGSEGV = 11, SIGTERM = 15, NSIG = 32 };
 enum { PRIO_DEFAULT = 4, PRIO_MAX = 7 };
-enum { UPROT_READ = 1, UPROT_WRITE = 2, UPROT_EXEC = 4 };
+enum { UPROT_READ = 1, UPROT_WRITE = 2, UPROT_EXEC = 4, UPROT_SHARED = 8 };
 enum { EPERM = 1, ESRCH = 3, EINTR = 4, ECHILD = 10, EAGAIN = 11, ENOMEM = 12, EFAULT = 14, EINVAL = 22, ENOSYS = 38 };
 
 /* wait() status: exit code in bits 15:8, or the killing signal in bits 6:0. */
@@ -44,7 +46,7 @@ struct sysinfo {
     unsigned long long ram_bytes;       /* RAM that the kernel uses */
     unsigned long long user_pages;      /* frames for user memory in all */
     unsigned long long free_pages;      /* of them not promised to anyone */
-    unsigned long long boot_ncpu;
+    unsigned long long boot_ncpu;       /* CPUs that run */
 };
 
 #endif

@@ -20,12 +20,16 @@
  * top: the trapframe is exactly [top - sizeof(struct trapframe), top), and sizeof(struct trapframe) is a multiple of 16. Traps
  * from kernel mode nest below on the same stack. The scheduler tells arch the next task's top with arch_set_kstack.
  *
+ * CPUS. CPU 0 starts the others, one after the other (arch_start_cpu). One that starts makes itself like CPU 0 after boot (linear
+ * map, arch_cpu() right, interrupts off) and calls cpu_main on the stack it was given. That stack is its scheduler and idle stack.
+ *
  * INTERRUPTS. Arch enters every trap_*() below with interrupts off. System calls run with interrupts on (the common code turns
  * them on and off again); all other handlers, the scheduler and every spinlock holder run with interrupts off. The kernel is not
  * preempted: an interrupt taken in kernel mode returns to the same place, and a switch happens only in trap_exit, sleep and exit.
  *
- * LOCKS. Spinlocks disable interrupts while held and are released in the reverse order: tasks lock -> pool/frame locks ->
- * console lock. An address space belongs to one task and needs no lock. Only CPU 0 runs for now.
+ * LOCKS. Spinlocks disable interrupts while held and are released in the reverse order: other locks -> tasks lock ->
+ * pool/frame locks -> console lock. An address space belongs to one task and needs no lock. Who waits for other CPUs to drop
+ * translations (tlb.c) holds no lock at all, so that a CPU which spins for a lock with interrupts off is never waited for in vain.
  *
  * IMAGE. kernel.ld defines kernel_start and kernel_end (virtual, page aligned, .bss included), kernel_phys_start and
  * kernel_phys_end (the same minus KBASE, absolute symbols), places .text and .rodata in pages that hold no written data, keeps
@@ -44,7 +48,8 @@
  *   USER_TOP     first address above user space, at most 0x0000400000000000
  *   LINEAR_MAX   bytes of physical address space from 0 that the linear map covers; RAM above it is ignored
  *   KPOOL_PAGES  size of the pinned pool in pages (default 288): page tables, kernel stacks, everything from kalloc
- *   NCPU         most CPUs supported
+ *   NCPU         most CPUs supported, at most 32
+ *   TLB_BROADCAST  1: arch_tlb_flush_page and _all reach every CPU; 0: this one only, and common code sends interrupts
  *   ISA_NAME     "x86_64", "arm64" or "ppc64"
  */
 #include "param.h"
@@ -99,11 +104,17 @@ void trap_timer(struct trapframe *tf);
 /* A device or reschedule interrupt that arch has handled and acknowledged; lets the common code reconsider who runs. */
 void trap_irq(struct trapframe *tf);
 
+/* The interrupt of arch_send_ipi. Arch has acknowledged it: one that is sent from now on comes again. */
+void trap_ipi(struct trapframe *tf);
+
 /*
  * Arch calls this last on every way back to user mode (tf_from_user(tf) true), interrupts off, after the handler above.
  * May switch tasks, deliver signals (edit tf) or not return at all (task killed). Not called for returns to kernel mode.
  */
 void trap_exit(struct trapframe *tf);
+
+/* First common function of a CPU that arch_start_cpu started. */
+NORETURN void cpu_main(void);
 
 /* First function of a new task, run by the context that arch_task_setup made. */
 NORETURN void task_start(void);
@@ -112,6 +123,18 @@ NORETURN void task_start(void);
 
 /* Vectors, interrupt controller, timer, console input. Once, on CPU 0, interrupts off; may use kalloc and fdt_*. */
 void arch_init(void);
+
+/* The same for what each CPU has of its own; called by cpu_main on every other CPU. */
+void arch_init_cpu(void);
+
+/*
+ * Start CPU number `cpu`, which the device tree calls hwid, with this stack. Returns 0 when it is on its way, or the machine's
+ * error. The next one is started only after this one has come to cpu_main.
+ */
+int arch_start_cpu(int cpu, u64 hwid, u64 stack_top);
+
+/* Interrupt the CPU with this number in the device tree: trap_ipi there, also when it is in arch_idle. Interrupts off. */
+void arch_send_ipi(u64 hwid);
 
 /* One byte to the console, synchronously; works before arch_init. Adds no carriage return. */
 void arch_putc(int c);
@@ -125,14 +148,14 @@ int arch_getc(void);
  *   u64  irq_save(void);             disable, return the previous state
  *   void irq_restore(u64 state);
  *   int  irq_enabled(void);
- *   int  arch_cpu(void);             0..NCPU-1, of this CPU; stable while interrupts are off
+ *   int  arch_cpu(void);             0..NCPU-1, of this CPU; stable until the task sleeps, yields or returns to user mode
  *   void arch_relax(void);           hint inside spin loops
  */
 
 /* Enable interrupts and wait for one, without a window in between; return with interrupts off after it was handled. */
 void arch_idle(void);
 
-/* Virtual time since boot in ns, monotonic. */
+/* Virtual time since boot in ns. Monotonic on one CPU; the clocks of two may differ a little: common code uses time_ns(). */
 u64 arch_time_ns(void);
 
 /* One-shot timer: trap_timer once, not earlier than ns_from_now (0: at once). Replaces the earlier one. TIMER_OFF: none. */

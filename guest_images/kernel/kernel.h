@@ -22,7 +22,7 @@ int strncmp(const char *a, const char *b, size_t n);
 /* ---- print.c ---- */
 /* %s %c %d %i %u %x %p %%, l/ll/z sizes, 0 and width. Lines from different CPUs do not mix. */
 void kprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
-/* Print "panic: ...", stop the machine with status 1. The text starts with the name of the function that gives up. */
+/* Print "panic: ...", stop the other CPUs and the machine with status 1. The text starts with the name of the function that gives up. */
 NORETURN void panic(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void console_write(const char *s, size_t n);
 

@@ -62,7 +62,7 @@ static void start_first_task(void)
 void kmain(void *dtb)
 {
     for (int i = 0; i < NCPU; i++)
-        cpus[i] = (struct cpu){.armed = FOREVER, .slice_end = FOREVER};
+        cpus[i] = (struct cpu){.armed = FOREVER, .slice_end = FOREVER, .online = i == 0};
     fdt_init(dtb);
     parse_command_line(fdt_str("/chosen", "bootargs"));
     memory_init();
@@ -72,6 +72,7 @@ void kmain(void *dtb)
     if (!quiet)
         kprintf("vmemu kernel %s: %llu MiB RAM, %llu KiB pinned, %llu user pages\n", ISA_NAME, mem_size >> 20,
                 (u64)(kernel_end - kernel_start) >> 10, frames_total());
+    smp_init();
     start_first_task();
     scheduler();
 }

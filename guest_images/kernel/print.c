@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Console output. */
-#include "kernel.h"
+#include "task.h"
 
 static struct spinlock console_lock = SPINLOCK("console");
 static bool panicking;              /* a panic prints whatever the lock's state */
+static int panic_cpu = -1;
 
 void console_write(const char *s, size_t n)
 {
@@ -112,10 +113,15 @@ void panic(const char *fmt, ...)
 {
     struct line l = {.n = 0};
     __builtin_va_list ap;
+    int first = -1;
     irq_disable();
-    if (panicking)              /* a panic inside panic: give up quietly */
-        arch_poweroff(1);
+    if (!__atomic_compare_exchange_n(&panic_cpu, &first, arch_cpu(), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        if (first != arch_cpu())    /* that one tells what happened, and ends the machine */
+            stop_this();
+        arch_poweroff(1);           /* a panic inside panic: give up quietly */
+    }
     panicking = true;
+    stop_others();
     put_text(&l, "panic: ", 0);
     __builtin_va_start(ap, fmt);
     format(&l, fmt, &ap);

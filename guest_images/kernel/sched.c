@@ -22,16 +22,86 @@ struct task *current(void)
     return t;
 }
 
-/* The next task to run: highest priority, then the first one after the last that ran. sched_lock held. */
-static struct task *pick(int last)
+static int last;        /* index of the task that was given a CPU last: one round robin for all CPUs. sched_lock */
+
+static bool may_run(const struct task *t, const struct cpu *c) { return t->cpus >> (c - cpus) & 1; }
+
+/* The next task for this CPU: highest priority, then the first one after the last that ran. sched_lock held. */
+static struct task *pick(const struct cpu *c)
 {
     struct task *best = NULL;
     for (int i = 1; i <= NTASK; i++) {
         struct task *t = &tasks[(last + i) % NTASK];
-        if (t->state == TASK_RUNNABLE && (!best || t->prio > best->prio))
+        if (t->state == TASK_RUNNABLE && may_run(t, c) && (!best || t->prio > best->prio))
             best = t;
     }
     return best;
+}
+
+/* Let a CPU look for work: this one does when it is on its way back to user mode, or idle and in an interrupt. */
+static void poke(struct cpu *c)
+{
+    if (c != mycpu())
+        send_ipi(c, IPI_RESCHED);
+}
+
+/* An idle CPU that may run it, this one before others; NULL: none. */
+static struct cpu *idle_cpu(const struct task *t)
+{
+    struct cpu *me = mycpu();
+    if (me->idle && may_run(t, me))
+        return me;
+    for (struct cpu *c = cpus; c < cpus + NCPU; c++) {
+        if (c->idle && may_run(t, c))
+            return c;
+    }
+    return NULL;
+}
+
+/* The CPU with the least important task, if t is more important, this one before others; NULL: none. */
+static struct cpu *busy_cpu(const struct task *t)
+{
+    struct cpu *me = mycpu(), *best = NULL;
+    for (struct cpu *c = cpus; c < cpus + NCPU; c++) {
+        if (!c->task || c->need_resched || !may_run(t, c) || c->task->prio >= t->prio)
+            continue;
+        if (!best || c->task->prio < best->task->prio || (c == me && c->task->prio == best->task->prio))
+            best = c;
+    }
+    return best;
+}
+
+/*
+ * See to it that a CPU notices a runnable task. A CPU is idle from when it has found nothing until somebody takes the mark away
+ * and sends an interrupt, all with sched_lock held; arch_idle returns at once for one that came before it. So no wakeup is lost,
+ * and two wakeups wake two CPUs.
+ */
+static void place(const struct task *t)
+{
+    struct cpu *c = idle_cpu(t);
+    if (c)
+        c->idle = false;
+    else if ((c = busy_cpu(t)))
+        c->need_resched = true;
+    else
+        return;                         /* all run what is as important: one of them at the end of its slice */
+    poke(c);
+}
+
+void make_runnable(struct task *t)
+{
+    t->state = TASK_RUNNABLE;
+    place(t);
+}
+
+void notice(struct task *t)
+{
+    for (struct cpu *c = cpus; c < cpus + NCPU; c++) {
+        if (c->task == t) {
+            c->need_resched = true;
+            poke(c);
+        }
+    }
 }
 
 /*
@@ -45,19 +115,19 @@ static void switch_to(struct context **save, struct context *to)
     sched_lock.irq = irq;
 }
 
-static void run(struct cpu *c, struct task *t)
+static void run(struct cpu *c, struct task *t, u64 now, u64 due)
 {
-    u64 now = arch_time_ns();
-    u64 due = timer_expire(now);
     t->state = TASK_RUNNING;
     c->task = t;
     running[c - cpus] = (u64)t->pid;
-    c->last = (int)(t - tasks);
+    last = (int)(t - tasks);
     c->need_resched = false;
     c->slice_end = now + SLICE_NS;
-    timer_arm(c->slice_end < due ? c->slice_end : due);
-    if (c->mm_root != t->mm.root)
-        arch_switch_mm(c->mm_root = t->mm.root);
+    timer_arm(due);
+    if (c->mm_root != t->mm.root) {
+        arch_switch_mm(t->mm.root);
+        __atomic_store_n(&c->mm_root, t->mm.root, __ATOMIC_RELEASE);    /* not before the old one is gone: mm_unload */
+    }
     arch_set_kstack(kstack_top(t));
     switch_to(&c->ctx, t->ctx);
     c->task = NULL;
@@ -65,14 +135,9 @@ static void run(struct cpu *c, struct task *t)
 }
 
 /* Nothing to run: wait for an interrupt. Without sleepers the timer stays off, so that an idle machine is seen to be idle. */
-static void idle(struct cpu *c)
+static void idle(struct cpu *c, u64 due)
 {
-    u64 due = timer_expire(arch_time_ns());
     c->slice_end = FOREVER;
-    if (pick(c->last)) {
-        unlock(&sched_lock);
-        return;
-    }
     timer_arm(due);
     unlock(&sched_lock);
     arch_idle();
@@ -81,14 +146,22 @@ static void idle(struct cpu *c)
 void scheduler(void)
 {
     struct cpu *c = mycpu();
+    struct task *before = NULL;
     for (;;) {
         lock(&sched_lock);
-        struct task *t = pick(c->last);
+        c->idle = true;                 /* until pick() has looked, it need not be told */
+        u64 now = time_ns(), due = timer_expire(now);
+        struct task *t = pick(c);
+        if (t)
+            c->idle = false;
+        if (before && before != t && before->state == TASK_RUNNABLE)
+            place(before);              /* preempted, or sent away: another CPU may want it */
+        before = t;
         if (t) {
-            run(c, t);
+            run(c, t, now, due);
             unlock(&sched_lock);
         } else {
-            idle(c);
+            idle(c, due);
         }
     }
 }
@@ -137,7 +210,7 @@ int sleep_on(const void *chan, struct spinlock *l, u64 until, bool killable)
         l->irq = sched_lock.irq;    /* interrupts stay off */
         unlock(l);
     }
-    t->timed_out = until <= arch_time_ns();
+    t->timed_out = until <= time_ns();
     if (!t->timed_out && !(killable && t->killed)) {
         t->chan = chan;
         t->wake_at = until;
@@ -159,10 +232,7 @@ void wake_task(struct task *t)
 {
     if (t->state != TASK_SLEEPING)
         return;
-    t->state = TASK_RUNNABLE;
-    struct cpu *c = mycpu();
-    if (c->task && t->prio > c->task->prio)
-        c->need_resched = true;
+    make_runnable(t);
 }
 
 void wakeup(const void *chan)

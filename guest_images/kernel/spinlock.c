@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "kernel.h"
+#include "task.h"
 
 bool holding(const struct spinlock *l)
 {
@@ -15,6 +15,7 @@ void lock(struct spinlock *l)
         arch_relax();
     l->cpu = arch_cpu();
     l->irq = irq;
+    mycpu()->locks++;
 }
 
 void unlock(struct spinlock *l)
@@ -23,6 +24,7 @@ void unlock(struct spinlock *l)
         panic("unlock: %s is not held", l->name);
     u64 irq = l->irq;
     l->cpu = -1;
+    mycpu()->locks--;
     __atomic_store_n(&l->locked, 0, __ATOMIC_RELEASE);
     irq_restore(irq);
 }

@@ -26,7 +26,7 @@ static s64 read_byte(void)
     int c;
     lock(&input_lock);
     while ((c = arch_getc()) < 0) {
-        if (sleep_on(&input_lock, &input_lock, arch_time_ns() + 1000000000ull / HZ, true) == -EINTR) {
+        if (sleep_on(&input_lock, &input_lock, time_ns() + 1000000000ull / HZ, true) == -EINTR) {
             unlock(&input_lock);
             return -EINTR;
         }
@@ -67,10 +67,10 @@ static s64 sys_wait(struct task *t, u64 va)
 static s64 sys_sleep(u64 ns)
 {
     static char never;          /* nobody wakes this channel */
-    u64 now = arch_time_ns(), until = now + ns < now ? FOREVER - 1 : now + ns;
+    u64 now = time_ns(), until = now + ns < now ? FOREVER - 1 : now + ns;
     s64 result = 0;
     lock(&sched_lock);
-    while (result == 0 && arch_time_ns() < until)
+    while (result == 0 && time_ns() < until)
         result = sleep_on(&never, &sched_lock, until, true);
     unlock(&sched_lock);
     return result == -EAGAIN ? 0 : result;
@@ -93,9 +93,23 @@ static s64 sys_setprio(struct task *t, u64 prio)
     return 0;
 }
 
+static s64 sys_setcpus(struct task *t, u64 mask)
+{
+    u32 online = online_mask();
+    if (mask && !(mask & online))
+        return -EINVAL;
+    lock(&sched_lock);
+    t->cpus = mask ? (u32)(mask & online) : ~0u;
+    bool here = t->cpus >> arch_cpu() & 1;
+    unlock(&sched_lock);
+    if (!here)
+        yield();
+    return 0;
+}
+
 static s64 sys_sysinfo(struct task *t, u64 va)
 {
-    struct sysinfo info = {mem_size, frames_total(), frames_uncommitted(), 1};
+    struct sysinfo info = {mem_size, frames_total(), frames_uncommitted(), (u64)cpus_online()};
     return copy_to_user(&t->mm, va, &info, sizeof info);
 }
 
@@ -115,7 +129,7 @@ s64 syscall(struct trapframe *tf, bool *replaced)
     case SYS_brk: return vm_brk(&t->mm, a);
     case SYS_mmap: return vm_mmap(&t->mm, a, b);
     case SYS_munmap: return vm_munmap(&t->mm, a, b);
-    case SYS_time: return (s64)arch_time_ns();
+    case SYS_time: return (s64)time_ns();
     case SYS_sleep: return sys_sleep(a);
     case SYS_sigaction: return sys_sigaction(t, a, b, c);
     case SYS_sigreturn:
@@ -125,6 +139,8 @@ s64 syscall(struct trapframe *tf, bool *replaced)
     case SYS_kill: return task_kill((s64)a, b);
     case SYS_setprio: return sys_setprio(t, a);
     case SYS_sysinfo: return sys_sysinfo(t, a);
+    case SYS_getcpu: return arch_cpu();
+    case SYS_setcpus: return sys_setcpus(t, a);
     default: return -ENOSYS;
     }
 }

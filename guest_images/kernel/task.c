@@ -18,6 +18,7 @@ static struct task *task_new(void)
         t->state = TASK_NEW;
         t->pid = next_pid++;
         t->prio = PRIO_DEFAULT;
+        t->cpus = ~0u;
     }
     unlock(&sched_lock);
     if (!t)
@@ -43,10 +44,10 @@ static void task_free(struct task *t)
     t->state = TASK_FREE;
 }
 
-static void make_runnable(struct task *t)
+static void let_run(struct task *t)
 {
     lock(&sched_lock);
-    t->state = TASK_RUNNABLE;
+    make_runnable(t);
     unlock(&sched_lock);
 }
 
@@ -97,7 +98,7 @@ void task_init(const void *image, u64 size, const char *args)
     if (vm_add(&t->mm, &stack) != 0 || (sp = push_args(&t->mm, args, &argc, &argv)) == 0)
         panic("task_init: no memory for the stack, or command line too long");
     arch_user_init_tf(task_tf(t), entry, sp, argc, argv);
-    make_runnable(t);
+    let_run(t);
 }
 
 s64 task_fork(void)
@@ -113,11 +114,12 @@ s64 task_fork(void)
     s64 pid = t->pid;
     t->parent = parent;
     t->prio = parent->prio;
+    t->cpus = parent->cpus;
     t->sig_active = parent->sig_active;
     memcpy(t->sigactions, parent->sigactions, sizeof t->sigactions);
     memcpy(task_tf(t), task_tf(parent), sizeof(struct trapframe));
     tf_set_ret(task_tf(t), 0);
-    make_runnable(t);
+    let_run(t);
     return pid;
 }
 
@@ -133,8 +135,7 @@ void task_exit(u32 status)
     struct task *t = current();
     if (t->pid == INIT_PID)
         init_exit(status);
-    irq_disable();
-    arch_switch_mm(mycpu()->mm_root = 0);
+    mm_unload(t->mm.root);
     vm_destroy(&t->mm);
     lock(&sched_lock);
     for (struct task *child = tasks; child < tasks + NTASK; child++) {
@@ -194,6 +195,7 @@ s64 task_kill(s64 pid, u64 sig)
         t->killed = (int)sig;
         if (t->killable)
             wake_task(t);
+        notice(t);
         result = 0;
     }
     unlock(&sched_lock);

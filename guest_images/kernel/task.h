@@ -23,6 +23,7 @@ enum { NTASK = 64, NREGION = 16, INIT_PID = 1 };
 struct region {
     u64 start, end;                     /* page aligned */
     int prot;                           /* PROT_* */
+    bool shared;                        /* fork shares it for good; all of its pages are present */
     const u8 *file;                     /* contents of [file_start, file_end), NULL: all zero */
     u64 file_start, file_end;           /* user addresses */
 };
@@ -46,6 +47,7 @@ struct task {
     enum state state;
     int pid;
     int prio;
+    u32 cpus;                           /* CPUs that may run it, one bit each */
     struct task *parent;
     const void *chan;                   /* sleeping on */
     u64 wake_at;                        /* sleeping until, FOREVER: no limit */
@@ -60,14 +62,26 @@ struct task {
     u32 sig_active;                     /* signals whose handler runs, one bit each */
 };
 
+/* What one CPU asks others to forget: translations of [start, end) of an address space, or all of it when start == end. */
+struct flush {
+    u64 root, start, end;
+    u32 waiting;                        /* CPUs that have not done it yet, one bit each; atomic */
+};
+
 struct cpu {
     struct task *task;                  /* running here, NULL: scheduler or idle */
     struct context *ctx;                /* of the scheduler */
-    u64 mm_root;                        /* loaded page table, 0: kernel only */
+    u64 mm_root;                        /* loaded page table, 0: kernel only. Other CPUs read it */
     u64 slice_end;                      /* the running task's, FOREVER when idle */
-    u64 armed;                          /* time for which the timer is set, FOREVER: off */
-    int last;                           /* index of the task that ran last */
-    bool need_resched;
+    u64 armed;                          /* time for which the timer is set, FOREVER: off; sched_lock */
+    u64 hwid;                           /* what the device tree calls it */
+    bool online;                        /* set once, by the CPU itself */
+    bool idle;                          /* nobody needs to tell it to look for work, or it waits to be told; sched_lock */
+    bool need_resched;                  /* set by any CPU, with sched_lock */
+    int locks;                          /* spinlocks held */
+    u32 ipi;                            /* IPI_* not served yet; atomic */
+    u32 flush_from;                     /* CPUs whose flush is not done here yet, one bit each; atomic */
+    struct flush flush;
 };
 
 extern struct cpu cpus[NCPU];
@@ -92,12 +106,32 @@ void yield(void);                       /* let others of the same priority run *
 int sleep_on(const void *chan, struct spinlock *l, u64 until, bool killable);
 void wakeup(const void *chan);          /* every sleeper on chan becomes runnable */
 void wake_task(struct task *t);         /* the same for one task; sched_lock held */
+void make_runnable(struct task *t);     /* and let a CPU notice; sched_lock held */
+void notice(struct task *t);            /* if it runs, look at it on the way back to user mode; sched_lock held */
 void reschedule(void);                  /* reconsider who runs, on the way back to user mode */
 NORETURN void sched_exit(void);         /* sched_lock held, task is a zombie: leave it for good */
 
 /* ---- timer.c ---- */
-void timer_arm(u64 when);               /* make sure that trap_timer comes at that time or earlier; interrupts off */
+u64 time_ns(void);                      /* since boot; never goes back, on whichever CPU one looks */
+/* Set this CPU's timer for the end of its slice, or for the next sleeper if no other CPU sees to it; sched_lock held. */
+void timer_arm(u64 due);
 u64 timer_expire(u64 now);              /* wake due sleepers, return the next due time; sched_lock held */
+
+/* ---- smp.c ---- */
+enum { IPI_RESCHED = 1, IPI_FLUSH = 2, IPI_STOP = 4 };
+void smp_init(void);                    /* start the other CPUs of the device tree */
+int cpus_online(void);
+u32 online_mask(void);
+void send_ipi(struct cpu *c, u32 kind); /* not to oneself */
+void stop_others(void);                 /* they spin for ever; for panic */
+NORETURN void stop_this(void);
+
+/* ---- tlb.c: no lock held ---- */
+/* Translations of user addresses [start, end) of the current task's address space are forgotten everywhere when it returns. */
+void tlb_flush(const struct mm *mm, u64 start, u64 end);
+void tlb_flush_all(const struct mm *mm);
+void mm_unload(u64 root);               /* no CPU has it loaded any more; it stays unloaded while its task does not run */
+void tlb_serve(void);                   /* do what others ask for; interrupts off */
 
 /* ---- task.c ---- */
 void task_init(const void *image, u64 size, const char *args);      /* create task 1 from an ELF file */

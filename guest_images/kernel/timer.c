@@ -2,12 +2,36 @@
 /* One timer per CPU serves time slices and sleeping tasks. It is set only when somebody waits for it. */
 #include "task.h"
 
-void timer_arm(u64 when)
+u64 time_ns(void)
+{
+    static u64 latest;
+    u64 now = arch_time_ns(), seen = __atomic_load_n(&latest, __ATOMIC_ACQUIRE);
+    while (now > seen) {
+        if (__atomic_compare_exchange_n(&latest, &seen, now, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            return now;
+    }
+    return seen;
+}
+
+/* Will another CPU's timer come by then? It looks at all sleepers and arms the next one. */
+static bool covered(const struct cpu *me, u64 due)
+{
+    for (const struct cpu *c = cpus; c < cpus + NCPU; c++) {
+        if (c != me && c->armed <= due)
+            return true;
+    }
+    return false;
+}
+
+void timer_arm(u64 due)
 {
     struct cpu *c = mycpu();
+    u64 when = c->slice_end;
+    if (due < when && !covered(c, due))
+        when = due;
     if (when >= c->armed)       /* the earlier interrupt will arm the rest */
         return;
-    u64 now = arch_time_ns();
+    u64 now = time_ns();
     c->armed = when;
     arch_timer_set(when > now ? when - now : 0);
 }
@@ -32,14 +56,13 @@ void trap_timer(struct trapframe *tf)
 {
     (void)tf;
     struct cpu *c = mycpu();
-    u64 now = arch_time_ns();
-    c->armed = FOREVER;
+    u64 now = time_ns();
     lock(&sched_lock);
+    c->armed = FOREVER;
     u64 due = timer_expire(now);
+    if (now >= c->slice_end)
+        c->need_resched = true;     /* the scheduler sets the timer again */
+    else
+        timer_arm(due);
     unlock(&sched_lock);
-    if (now >= c->slice_end) {
-        c->need_resched = true;     /* run() or idle() sets the next slice */
-        return;
-    }
-    timer_arm(c->slice_end < due ? c->slice_end : due);
 }

@@ -52,6 +52,16 @@ void trap_irq(struct trapframe *tf)
     (void)tf;               /* the handler's wakeups have set need_resched */
 }
 
+void trap_ipi(struct trapframe *tf)
+{
+    u32 kinds = __atomic_exchange_n(&mycpu()->ipi, 0, __ATOMIC_ACQ_REL);
+    (void)tf;
+    if (kinds & IPI_STOP)
+        stop_this();
+    if (kinds & IPI_FLUSH)
+        tlb_serve();            /* IPI_RESCHED: need_resched is set, or the scheduler looks again after arch_idle */
+}
+
 void trap_exit(struct trapframe *tf)
 {
     if (!tf_from_user(tf))

@@ -53,16 +53,25 @@ static void unpromise(struct mm *mm, u64 pages)
     mm->promised -= pages;
 }
 
-/* Unmap [start, end) and drop its frames. loaded: the address space is the current one. */
+enum { BATCH = 32 };            /* pages that are unmapped before other CPUs are told */
+
+/* Unmap [start, end) and drop its frames. loaded: it is the current address space, and other CPUs may know its translations. */
 static void drop(struct mm *mm, u64 start, u64 end, bool loaded)
 {
+    u64 frames[BATCH], first = start;
+    int n = 0;
     for (u64 va = start; va < end; va += PAGE_SIZE) {
         u64 pa = arch_unmap(mm->root, va);
-        if (!pa)
+        if (pa && n++ == 0)
+            first = va;
+        if (pa)
+            frames[n - 1] = pa;
+        if (n == 0 || (n < BATCH && va + PAGE_SIZE < end))
             continue;
         if (loaded)
-            arch_tlb_flush_page(va);
-        frame_put(pa);
+            tlb_flush(mm, first, va + PAGE_SIZE);
+        while (n)
+            frame_put(frames[--n]);     /* only now: nobody can reach it any more */
     }
 }
 
@@ -112,17 +121,19 @@ static int populate(struct mm *mm, const struct region *r, u64 va)
 static int unshare(struct mm *mm, const struct region *r, u64 va, u64 old)
 {
     u64 pa = old;
-    if (frame_refs(old) > 1) {
+    bool copied = frame_refs(old) > 1;
+    if (copied) {
         pa = frame_alloc();
         if (!pa)
             panic("vm_fault: no frame although it was promised");
         memcpy(pa_to_kva(pa), pa_to_kva(old), PAGE_SIZE);
         if (r->prot & PROT_X)
             arch_sync_icache(pa_to_kva(pa), PAGE_SIZE);
-        frame_put(old);
     }
     int error = arch_map(mm->root, va, pa, r->prot);    /* replaces: cannot need a table */
-    arch_tlb_flush_page(va);
+    tlb_flush(mm, va, va + PAGE_SIZE);
+    if (copied)
+        frame_put(old);         /* after the flush: its last user may write it from now on */
     return error;
 }
 
@@ -152,10 +163,10 @@ static int share(struct mm *child, struct mm *parent, const struct region *r)
         if (!pa)
             continue;
         frame_get(pa);
-        int error = map_frame(child, va, pa, prot & ~PROT_W);
+        int error = map_frame(child, va, pa, r->shared ? prot : prot & ~PROT_W);
         if (error)
             return error;
-        if (prot & PROT_W)
+        if (prot & PROT_W && !r->shared)
             arch_map(parent->root, va, pa, prot & ~PROT_W);
     }
     return 0;
@@ -174,7 +185,7 @@ int vm_fork(struct mm *child, struct mm *parent)
     child->brk_start = parent->brk_start;
     child->brk = parent->brk;
     if (!bug(BUG_FORK_NO_FLUSH))
-        arch_tlb_flush_all();
+        tlb_flush_all(parent);
     return error;
 }
 
@@ -214,7 +225,8 @@ s64 vm_brk(struct mm *mm, u64 end)
 
 s64 vm_mmap(struct mm *mm, u64 len, u64 prot)
 {
-    if (len == 0 || len > UMMAP_MAX - UMMAP_BASE || !(prot & PROT_R) || prot & ~(u64)(PROT_R | PROT_W | PROT_X))
+    if (len == 0 || len > UMMAP_MAX - UMMAP_BASE || !(prot & PROT_R) ||
+        prot & ~(u64)(PROT_R | PROT_W | PROT_X | UPROT_SHARED))
         return -EINVAL;
     len = PAGE_UP(len);
     u64 start = UMMAP_BASE;
@@ -225,7 +237,12 @@ s64 vm_mmap(struct mm *mm, u64 len, u64 prot)
     }
     if (start > UMMAP_MAX - len)
         return -ENOMEM;
-    int error = vm_add(mm, &(struct region){.start = start, .end = start + len, .prot = (int)prot});
+    struct region r = {.start = start, .end = start + len, .prot = (int)prot & ~UPROT_SHARED, .shared = prot & UPROT_SHARED};
+    int error = vm_add(mm, &r);
+    for (u64 va = start; r.shared && va < r.end && !error; va += PAGE_SIZE)
+        error = populate(mm, &r, va);   /* before a fork could give two tasks a page each */
+    if (error && find(mm, start))
+        vm_munmap(mm, start, len);
     return error ? error : (s64)start;
 }
 

@@ -25,6 +25,9 @@ int kill(int pid, int sig) { return (int)syscall5(SYS_kill, (u64)pid, (u64)sig, 
 int setprio(int prio) { return (int)syscall5(SYS_setprio, (u64)prio, 0, 0, 0, 0); }
 int sysinfo(struct sysinfo *info) { return (int)syscall5(SYS_sysinfo, (uptr)info, 0, 0, 0, 0); }
 
+int getcpu(void) { return (int)syscall5(SYS_getcpu, 0, 0, 0, 0, 0); }
+int setcpus(u64 mask) { return (int)syscall5(SYS_setcpus, mask, 0, 0, 0, 0); }
+
 void *mmap(u64 len, int prot)
 {
     s64 p = syscall5(SYS_mmap, len, (u64)prot, 0, 0, 0);

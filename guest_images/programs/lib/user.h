@@ -40,6 +40,8 @@ void sleep_ns(u64 ns);
 int kill(int pid, int sig);
 int setprio(int prio);
 int sysinfo(struct sysinfo *info);
+int getcpu(void);
+int setcpus(u64 mask);                      /* 0: all */
 typedef void signal_handler(int sig, u64 addr, int access);
 int signal(int sig, signal_handler *handler);       /* NULL: default */
 

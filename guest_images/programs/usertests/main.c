@@ -8,7 +8,7 @@
 #include "usertests.h"
 
 static const struct test *const tables[] = {syscall_tests, pointer_tests, memory_tests, pressure_tests, task_tests,
-                                            time_tests, signal_tests, fault_tests, code_tests};
+                                            time_tests, signal_tests, fault_tests, code_tests, smp_tests};
 
 int arg_count;
 char **arg_words;
@@ -24,11 +24,15 @@ static void sweep(int first)
         kill(pid, SIGKILL);
 }
 
-/* A task that ends the test when time is up; killed otherwise. */
-static int watchdog(int pid)
+/*
+ * A task that ends the test when time is up; killed otherwise. It is born first, so that its pid is not between those of the test's
+ * children, which may run on another CPU at once; nobody else forks now, so the test's pid is the next one.
+ */
+static int watchdog(void)
 {
     int dog = fork();
     if (dog == 0) {
+        int pid = getpid() + 1;
         sleep_ns(limit * 1000 * MS);
         kill(pid, SIGKILL);
         exit(0);
@@ -40,14 +44,15 @@ static int watchdog(int pid)
 static u32 run_task(const struct test *t, bool *late)
 {
     u32 status = 0;
-    int pid = fork();
+    int dog = watchdog(), pid = fork(), ended;
     if (pid == 0) {
         t->run();
         exit(0);
     }
-    if (pid < 0)
+    if (pid < 0 || dog < 0) {
+        sweep(dog);
         return 1u << 8;
-    int dog = watchdog(pid), ended;
+    }
     while ((ended = wait(&status)) > 0 && ended != pid)
         *late |= ended == dog;
     kill(dog, SIGKILL);

@@ -82,7 +82,7 @@ static void mmap_errors(void)
     CHECK_EQ(raw(SYS_mmap, 0, RW, 0), -EINVAL);
     CHECK_EQ(raw(SYS_mmap, PAGE_SIZE, 0, 0), -EINVAL);
     CHECK_EQ(raw(SYS_mmap, PAGE_SIZE, UPROT_WRITE, 0), -EINVAL);
-    CHECK_EQ(raw(SYS_mmap, PAGE_SIZE, 8 | RW, 0), -EINVAL);
+    CHECK_EQ(raw(SYS_mmap, PAGE_SIZE, 16 | RW, 0), -EINVAL);
     CHECK_EQ(raw(SYS_mmap, PAGE_SIZE, 0x100 | RW, 0), -EINVAL);
     CHECK_EQ(raw(SYS_mmap, ~0ull, RW, 0), -EINVAL);
     CHECK_EQ(raw(SYS_mmap, ~0ull - PAGE_SIZE + 2, RW, 0), -EINVAL);

@@ -78,6 +78,7 @@ static void spin_for_ever(u64 arg)
 /* A task that never calls the kernel does not keep others from running. */
 static void preemption(void)
 {
+    share_one_cpu();
     int spinner = spawn(spin_for_ever, 1000);
     u64 start = time_ns();
     for (int i = 0; i < 3; i++) {
@@ -104,6 +105,7 @@ static void count_gaps(u64 end)
 /* Three equal spinners share the CPU: each is interrupted and gets it back. */
 static void time_slices(void)
 {
+    share_one_cpu();
     u64 end = time_ns() + 120 * MS;
     for (int i = 0; i < 3; i++)
         spawn(count_gaps, end);
@@ -130,6 +132,7 @@ static void high_child(u64 end)
 
 static void priorities(void)
 {
+    share_one_cpu();
     CHECK_EQ(setprio(PRIO_MAX + 1), -EINVAL);
     CHECK_EQ(setprio(-1), -EINVAL);
     set_priority(PRIO_MAX);
@@ -148,6 +151,7 @@ static void late_child(u64 time)
 /* A sleeper of higher priority interrupts a slice. */
 static void urgent_wakeup(void)
 {
+    share_one_cpu();
     set_priority(6);
     u64 time = time_ns() + 103 * MS;
     int child = spawn(late_child, time);
@@ -166,6 +170,7 @@ static void runs_at_once(u64 arg)
 /* Whoever lowers its priority below a waiting task's gives way at once. */
 static void lowered_priority(void)
 {
+    share_one_cpu();
     set_priority(5);
     int child = spawn(runs_at_once, 0);
     set_priority(1);
@@ -176,6 +181,7 @@ static void lowered_priority(void)
 /* A yield lets an equal run, not a lower one. */
 static void yield_to_equals(void)
 {
+    share_one_cpu();
     int child = spawn(runs_at_once, 0);
     yield();
     CHECK_EQ(kill(child, SIGTERM), -ESRCH);

@@ -18,7 +18,7 @@ struct test {
 
 /* One table a file, ended by a test without a name. */
 extern const struct test syscall_tests[], pointer_tests[], memory_tests[], pressure_tests[], task_tests[], time_tests[],
-    signal_tests[], fault_tests[], code_tests[];
+    signal_tests[], fault_tests[], code_tests[], smp_tests[];
 
 /* What main got. */
 extern int arg_count;
@@ -60,6 +60,8 @@ static inline s64 raw(u64 nr, u64 a, u64 b, u64 c) { return syscall5(nr, a, b, c
 u64 free_pages(void);
 u8 *map_pages(u64 n, int prot);                 /* mmap that must succeed; an unmapped page follows */
 void spin_until(u64 time);
+/* From now on the test and its children share one CPU: for tests about who gets it. */
+static inline void share_one_cpu(void) { CHECK_EQ(setcpus(1ull << getcpu()), 0); }
 enum { RW = UPROT_READ | UPROT_WRITE, RWX = RW | UPROT_EXEC };
 
 /* Keep the compiler from knowing anything about a value. */

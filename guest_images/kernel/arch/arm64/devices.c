@@ -29,9 +29,10 @@ void uart_init(void)
     *mmio32(UART_BASE + 0x30) = 0x301;  /* UARTCR: enable, receive and transmit */
 }
 
-/* ---- GIC: one private interrupt, so distributor and redistributor need little ---- */
+/* ---- GIC: the timer and one software generated interrupt, both private to a CPU, so distributor and redistributor need little ---- */
 
 #define GICD_CTLR 0x0
+#define GICR_TYPER_AFFINITY 0xc         /* upper word of GICR_TYPER */
 #define GICR_WAKER 0x14
 #define WAKER_SLEEP 2u
 #define WAKER_ASLEEP 4u
@@ -41,17 +42,26 @@ void uart_init(void)
 #define GICR_IPRIORITYR (GICR_SGI + 0x400)
 #define SPURIOUS 1020                   /* 1020..1023 are no interrupts */
 
+static u32 affinity(void)
+{
+    u64 mpidr = read_sysreg(mpidr_el1);
+
+    return (u32)(mpidr >> 32 & 0xff) << 24 | (u32)(mpidr & 0xffffff);
+}
+
 void gic_init(void)
 {
-    u64 redist = GICR_BASE + (u64)arch_cpu() * GICR_STRIDE;
+    u64 redist = GICR_BASE;
 
-    *mmio32(GICD_BASE + GICD_CTLR) = 0x12;              /* ARE, group 1 */
+    while (*mmio32(redist + GICR_TYPER_AFFINITY) != affinity())
+        redist += GICR_STRIDE;
     *mmio32(redist + GICR_WAKER) &= ~WAKER_SLEEP;
     while (*mmio32(redist + GICR_WAKER) & WAKER_ASLEEP)
         ;
     *mmio32(redist + GICR_IGROUPR0) = ~0u;
     *mmio32(redist + GICR_IPRIORITYR + TIMER_PPI / 4 * 4) = 0xa0a0a0a0;
-    *mmio32(redist + GICR_ISENABLER0) = 1u << TIMER_PPI;
+    *mmio32(redist + GICR_IPRIORITYR + IPI_SGI / 4 * 4) = 0xa0a0a0a0;
+    *mmio32(redist + GICR_ISENABLER0) = 1u << TIMER_PPI | 1u << IPI_SGI;
     write_sysreg(S3_0_C12_C12_5, 1);                    /* ICC_SRE_EL1 */
     isb();
     write_sysreg(S3_0_C4_C6_0, 0xff);                   /* ICC_PMR_EL1: any priority */
@@ -71,8 +81,20 @@ void gic_irq(struct trapframe *tf)
     isb();
     if (id == TIMER_PPI)
         trap_timer(tf);
+    else if (id == IPI_SGI)
+        trap_ipi(tf);
     else
         trap_irq(tf);
+}
+
+/* ICC_SGI1R_EL1 (IHI 0069, 12.2.15): affinities 3 to 1, and one bit for affinity 0. hwid is MPIDR's affinity. */
+void arch_send_ipi(u64 hwid)
+{
+    u64 value = (hwid >> 32 & 0xff) << 48 | (hwid >> 16 & 0xff) << 32 | (hwid >> 8 & 0xff) << 16 | 1ull << (hwid & 15);
+
+    __asm__ volatile("dsb ishst" ::: "memory");         /* what it tells of is seen before it comes */
+    write_sysreg(S3_0_C12_C11_5, value | (u64)IPI_SGI << 24);
+    isb();
 }
 
 /* ---- virtual timer ---- */
@@ -112,9 +134,28 @@ void arch_idle(void)
     irq_disable();
 }
 
-/* ---- stop ---- */
+/* ---- start and stop ---- */
 
 #define PSCI_SYSTEM_OFF 0x84000008ull   /* DEN 0022, 5.9 */
+#define PSCI_CPU_ON 0xc4000003ull       /* 5.4 */
+
+static s64 psci(u64 function, u64 a, u64 b, u64 c)
+{
+    register u64 x0 __asm__("x0") = function;
+    register u64 x1 __asm__("x1") = a;
+    register u64 x2 __asm__("x2") = b;
+    register u64 x3 __asm__("x3") = c;
+
+    __asm__ volatile("hvc #0" : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3)::"memory");
+    return (s64)x0;
+}
+
+int arch_start_cpu(int cpu, u64 hwid, u64 stack_top)
+{
+    *(u64 *)(uptr)(stack_top - 16) = (u64)cpu;
+    __asm__ volatile("dsb ish" ::: "memory");
+    return (int)psci(PSCI_CPU_ON, hwid, kva_to_pa(secondary_start), stack_top);
+}
 
 void arch_poweroff(int status)
 {
@@ -123,15 +164,20 @@ void arch_poweroff(int status)
     irq_disable();
     if (fdt_compatible_reg("vmemu,exit", 0, &exit, &size))
         *mmio32(exit) = (u32)status;
-    register u64 x0 __asm__("x0") = PSCI_SYSTEM_OFF;
-    __asm__ volatile("hvc #0" : "+r"(x0)::"x1", "x2", "x3", "memory");
+    psci(PSCI_SYSTEM_OFF, 0, 0, 0);
     for (;;)
         __asm__ volatile("wfi");
+}
+
+void arch_init_cpu(void)
+{
+    gic_init();
+    timer_stop();
 }
 
 void arch_init(void)
 {
     uart_init();
-    gic_init();
-    timer_stop();
+    *mmio32(GICD_BASE + GICD_CTLR) = 0x12;              /* ARE, group 1 */
+    arch_init_cpu();
 }

@@ -14,7 +14,8 @@
 #define RAM_BASE U(0x40000000)
 #define USER_TOP U(0x0000400000000000)
 #define LINEAR_MAX U(0x2000000000)              /* 128 GiB: entries of the one level-1 table, 1 GiB each */
-#define NCPU 4
+#define NCPU 16
+#define TLB_BROADCAST 1                         /* TLBI ...IS */
 
 /*
  * Physical memory of the virt board.

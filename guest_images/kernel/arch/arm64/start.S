@@ -37,6 +37,14 @@ _start:
     cmp x4, #(LINEAR_MAX >> 30)
     b.lo 1b
 
+    bl mmu_on
+    ldr x5, =KBASE
+    adr x6, high
+    orr x6, x6, x5
+    br x6
+
+/* x1 = root of both halves (physical). Uses x3, x4; returns where it was called from, which is mapped at its physical address. */
+mmu_on:
     ldr x3, =MAIR
     msr mair_el1, x3
     mrs x3, id_aa64mmfr0_el1
@@ -53,32 +61,53 @@ _start:
     ldr x3, =SCTLR
     msr sctlr_el1, x3
     isb
+    ret
 
-    ldr x5, =KBASE
-    adr x6, high
-    orr x6, x6, x5
-    br x6
-high:
+/* x5 = KBASE, high addresses from here on: drop the low half, take our vectors. Uses x1. */
+.macro leave_low
     adrp x1, empty_level0
     sub x1, x1, x5
     msr ttbr0_el1, x1
     isb
     tlbi vmalle1
-    dsb ish
+    dsb nsh
     isb
-    adrp x1, boot_stack
-    add x1, x1, #BOOT_STACK
-    mov sp, x1
     adrp x1, vectors
     add x1, x1, :lo12:vectors
     msr vbar_el1, x1
     isb
     mov x29, xzr
     mov x30, xzr
+.endm
+
+high:
+    leave_low
+    adrp x1, boot_stack
+    add x1, x1, #BOOT_STACK
+    mov sp, x1
     orr x0, x19, x5
     bl kmain
 2:  wfi
     b 2b
+
+/* Entry of another CPU from PSCI: EL1, MMU off, x0 = top of its stack (virtual), with its number just below (start_cpu in devices.c) */
+    .globl secondary_start
+secondary_start:
+    msr daifset, #15
+    mov x19, x0
+    msr cpacr_el1, xzr
+    adrp x1, boot_level0
+    bl mmu_on
+    ldr x5, =KBASE
+    adr x6, secondary_high
+    orr x6, x6, x5
+    br x6
+secondary_high:
+    leave_low
+    sub sp, x19, #16
+    ldr x0, [sp]
+    msr tpidr_el1, x0
+    bl cpu_main
     .ltorg
 
     .section .bss.boot, "aw", %nobits

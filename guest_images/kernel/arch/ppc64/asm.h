@@ -27,6 +27,7 @@
 #define TF_SIZE 336
 
 /* struct paca: per-CPU area; SPRG0 holds its address, and r13 while in the kernel. SPRG1 is scratch of the vectors. */
+#define PACA_SIZE 128
 #define PACA_CPU 0
 #define PACA_KSTACK 8
 #define PACA_TOC 16

@@ -6,7 +6,9 @@ enum { TERMINAL = 0, DEC_MAX = 0x7fffffff };
 /* The time base runs at 512 MHz: 64 ticks are 125 ns. */
 enum { TICKS = 64, TICKS_NS = 125 };
 
-struct paca pacas[NCPU] __attribute__((aligned(128)));
+enum { IPI_SOURCE = 2, IPI_PRIORITY = 4, IPI_NONE = 0xff };
+
+struct paca pacas[NCPU];
 
 /* Virtual processor area, LoPAR 11.1.1: 640 bytes, 128-byte aligned, must not cross a 4 KiB border. */
 static u8 vpas[NCPU][1024] __attribute__((aligned(1024)));
@@ -15,17 +17,42 @@ static void register_vpa(int cpu)
 {
     vpas[cpu][4] = 640 >> 8;            /* size, big-endian */
     vpas[cpu][5] = 640 & 255;
-    s64 r = hcall(H_REGISTER_VPA, 1ull << 45, (u64)cpu, kva_to_pa(vpas[cpu]), 0, NULL);
+    s64 r = hcall(H_REGISTER_VPA, 1ull << 45, paca()->hwid, kva_to_pa(vpas[cpu]), 0, NULL);
     if (r != 0)
         panic("register_vpa: H_REGISTER_VPA returned %d", (int)r);
 }
 
-void arch_init(void)
+void arch_init_cpu(void)
 {
+    arch_switch_mm(0);
     paca()->deadline = TIMER_OFF;
     mtspr(SPR_DEC, DEC_MAX);
     register_vpa(arch_cpu());
     hcall(H_CPPR, 0xff, 0, 0, 0, NULL); /* accept every priority */
+}
+
+void arch_init(void)
+{
+    u64 size;
+    fdt_child_reg("/cpus", 0, &paca()->hwid, &size);
+    arch_init_cpu();
+}
+
+/* RTAS start-cpu (LoPAR 2.9, 7.3.8.3) through the hypercall that firmware's entry point makes. Status, or what H_RTAS returned. */
+int arch_start_cpu(int cpu, u64 hwid, u64 stack_top)
+{
+    static u32 args[3 + 3 + 1];         /* token, counts, CPU, entry, r3; status */
+    struct paca *p = &pacas[cpu];
+    *p = (struct paca){.cpu = (u64)cpu, .kstack = stack_top, .toc = paca()->toc, .handler = paca()->handler, .hwid = hwid};
+    args[0] = fdt_u32("/rtas", "start-cpu", 0);
+    args[1] = 3;
+    args[2] = 1;
+    args[3] = (u32)hwid;
+    args[4] = (u32)kva_to_pa(secondary_start);
+    args[5] = (u32)cpu;
+    __asm__ volatile("sync" ::: "memory");
+    s64 r = hcall(H_RTAS, kva_to_pa(args), 0, 0, 0, NULL);
+    return r ? (int)r : (int)*(volatile u32 *)&args[6];
 }
 
 /* ---- console ---- */
@@ -84,11 +111,25 @@ void timer_interrupt(struct trapframe *tf)
 
 /* ---- external interrupts: XICS ---- */
 
+void arch_send_ipi(u64 hwid)
+{
+    __asm__ volatile("sync" ::: "memory");              /* what it tells of is seen before it comes */
+    hcall(H_IPI, hwid, IPI_PRIORITY, 0, 0, NULL);
+}
+
 void external_interrupt(struct trapframe *tf)
 {
     u64 out[3];
-    while (hcall(H_XIRR, 0, 0, 0, 0, out) == 0 && (out[0] & 0xffffff) != 0)
-        hcall(H_EOI, out[0], 0, 0, 0, NULL);            /* no source has a driver yet: accept and end it */
+    bool ipi = false;
+    while (hcall(H_XIRR, 0, 0, 0, 0, out) == 0 && (out[0] & 0xffffff) != 0) {
+        if ((out[0] & 0xffffff) == IPI_SOURCE) {
+            hcall(H_IPI, paca()->hwid, IPI_NONE, 0, 0, NULL);   /* level: down before its end, and before we look why it came */
+            ipi = true;
+        }
+        hcall(H_EOI, out[0], 0, 0, 0, NULL);            /* no other source has a driver yet: accept and end it */
+    }
+    if (ipi)
+        trap_ipi(tf);
     trap_irq(tf);
 }
 

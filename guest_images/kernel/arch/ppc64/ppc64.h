@@ -10,13 +10,15 @@ struct paca {
     u64 cpu, kstack, toc, handler;
     u64 save[4];                        /* of the vectors: r10, r11, CTR, CR */
     u64 deadline;                       /* of the timer, in time base ticks; TIMER_OFF: none */
-};
+    u64 hwid;                           /* in the device tree, and for the hypervisor */
+} __attribute__((aligned(PACA_SIZE)));
+_Static_assert(sizeof(struct paca) == PACA_SIZE, "start.S");
 extern struct paca pacas[NCPU];
 
 static inline struct paca *paca(void)
 {
     struct paca *p;
-    __asm__ volatile("mr %0, 13" : "=r"(p));
+    __asm__ volatile("mr %0, 13" : "=r"(p));            /* volatile: after a switch it may be another CPU's */
     return p;
 }
 
@@ -32,12 +34,14 @@ static inline u64 timebase(void)
 }
 
 enum {
-    H_PUT_TERM_CHAR = 0x58, H_GET_TERM_CHAR = 0x54, H_EOI = 0x64, H_CPPR = 0x68, H_XIRR = 0x74, H_REGISTER_VPA = 0xdc, H_CEDE = 0xe0,
-    H_SET_MODE = 0x31c, H_REGISTER_PROC_TBL = 0x37c, H_VMEMU_EXIT = 0xf0ff
+    H_PUT_TERM_CHAR = 0x58, H_GET_TERM_CHAR = 0x54, H_EOI = 0x64, H_CPPR = 0x68, H_IPI = 0x6c, H_XIRR = 0x74, H_REGISTER_VPA = 0xdc, H_CEDE = 0xe0,
+    H_SET_MODE = 0x31c, H_REGISTER_PROC_TBL = 0x37c, H_RTAS = 0xf000, H_VMEMU_EXIT = 0xf0ff
 };
 
 /* r3 in and out, r4..r7 in; out[0..2] = r4..r6 when out is not NULL. */
 s64 hcall(u64 token, u64 a, u64 b, u64 c, u64 d, u64 *out);
+
+extern char secondary_start[];          /* start.S */
 
 /* vm.c */
 void mmu_boot(void);

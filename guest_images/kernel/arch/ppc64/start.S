@@ -36,6 +36,27 @@ _start:
     mtctr 12
     bctrl
 
+/* Entry of another CPU from RTAS: real mode, r3 = its number; its paca is ready, with the top of this stack as KSTACK. */
+    .globl secondary_start
+secondary_start:
+    LOAD64(13, pacas)
+    mulli 3, 3, PACA_SIZE
+    add 13, 13, 3
+    mtsprg 0, 13
+    ld 2, PACA_TOC(13)
+    ld 1, PACA_KSTACK(13)
+    addi 1, 1, -FRAME_MIN
+    li 0, 0
+    std 0, 0(1)
+    LOAD64(4, MSR_KERNEL)
+    LOAD64(5, 1f)
+    mtsrr1 4
+    mtsrr0 5
+    rfid
+1:  LOAD64(12, cpu_main)
+    mtctr 12
+    bctrl
+
     .text
 /* s64 hcall(u64 token, u64 a, u64 b, u64 c, u64 d, u64 *out): r3..r7 are where the hypervisor wants them */
     .globl hcall

@@ -24,6 +24,7 @@ static u64 process_table[NPID][2] __attribute__((aligned(4096)));
 static u64 kernel_root[ENTRIES] __attribute__((aligned(4096)));
 static u64 kernel_giga[ENTRIES] __attribute__((aligned(4096)));
 static bool pid_used[NPID];
+static struct spinlock pid_lock = SPINLOCK("pids");
 
 /* ---- boot, still in real mode: the linear map, process table and vectors with translation on ---- */
 
@@ -64,13 +65,18 @@ static int index_at(u64 va, int level) { return (int)(va >> (PAGE_SHIFT + LEVEL_
 
 u64 arch_pt_new(void)
 {
-    u64 pid = 1;
-    while (pid < NO_PID && pid_used[pid])
-        pid++;
-    u64 *root = pid < NO_PID ? kalloc() : NULL;
+    u64 *root = kalloc(), pid = 1;
     if (!root)
         return 0;
+    lock(&pid_lock);
+    while (pid < NO_PID && pid_used[pid])
+        pid++;
     pid_used[pid] = true;
+    unlock(&pid_lock);
+    if (pid == NO_PID) {
+        kfree(root);
+        return 0;
+    }
     process_table[pid][0] = TREE(kva_to_pa(root));
     return kva_to_pa(root) | pid;
 }

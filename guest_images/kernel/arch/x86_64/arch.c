@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Console, contexts, idle, power. */
+/* Console, contexts, starting, idle, power. */
 #include "kernel.h"
 
 #define COM1 0x3f8                      /* 16550: data 0, line status 5 (bit 0 received, bit 5 may send) */
 #define DEBUG_EXIT 0xf4
+
+_Static_assert(sizeof(struct local) <= PAGE_SIZE, "one page");
 
 void arch_putc(int c)
 {
@@ -14,11 +16,39 @@ void arch_putc(int c)
 
 int arch_getc(void) { return inb(COM1 + 5) & 1 ? inb(COM1) : -1; }
 
+void arch_init_cpu(void)
+{
+    trap_setup_cpu();
+    lapic_setup_cpu();
+}
+
 void arch_init(void)
 {
     vm_boot_done();
     trap_setup();
     lapic_setup();
+    arch_init_cpu();
+}
+
+extern char trampoline[], trampoline_end[], secondary_entry[];
+
+static void put64(u64 offset, u64 v) { *(volatile u64 *)((char *)pa_to_kva(TRAMPOLINE) + offset) = v; }
+
+int arch_start_cpu(int cpu, u64 hwid, u64 stack_top)
+{
+    static u64 root;
+    void *local = kalloc();
+    if (!root)
+        root = vm_start_root();
+    if (!root || !local)
+        return -ENOMEM;
+    memcpy(pa_to_kva(TRAMPOLINE), trampoline, (u64)(trampoline_end - trampoline));
+    put64(TRAMPOLINE_ROOT, root);
+    put64(TRAMPOLINE_ENTRY, (u64)(uptr)secondary_entry);
+    put64(TRAMPOLINE_STACK, stack_top);
+    put64(TRAMPOLINE_LOCAL, (u64)(uptr)local_init(local, cpu));
+    lapic_init_start(hwid, TRAMPOLINE >> PAGE_SHIFT);
+    return 0;
 }
 
 void arch_idle(void)

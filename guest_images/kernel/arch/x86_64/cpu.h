@@ -15,6 +15,21 @@ struct percpu {
     u64 deadline;       /* timer: ns, TIMER_OFF when none */
 };
 
+struct tss {                            /* SDM 3, figure 7-11 */
+    u32 reserved0;
+    u64 rsp[3];
+    u64 reserved1, ist[7], reserved2;
+    u16 reserved3, iomap;
+} __attribute__((packed));
+
+/* What each CPU has of its own. percpu comes first: GS points at it. */
+struct local {
+    struct percpu percpu;
+    struct tss tss __attribute__((aligned(16)));
+    u64 gdt[7] __attribute__((aligned(16)));
+    u8 fault_stack[3072] __attribute__((aligned(16)));          /* for #DF and NMI: the current stack may be the problem */
+};
+
 #define RFLAGS_IF 0x200ull
 
 static inline void irq_enable(void) { __asm__ volatile("sti" ::: "memory"); }
@@ -98,8 +113,13 @@ static inline void write_cr3(u64 v) { __asm__ volatile("movq %0, %%cr3" ::"r"(v)
 /* arch.c, timer.c, trap.c, vm.c */
 void vm_boot_done(void);
 u64 vm_reverse(u64 pa);         /* a user address of the current address space that maps this page, or ~0 */
+struct local *local_init(struct local *l, int cpu);     /* before it runs; cpu's descriptors and per-CPU block */
 void trap_setup(void);
+void trap_setup_cpu(void);
 void lapic_setup(void);
+void lapic_setup_cpu(void);
+void lapic_init_start(u64 hwid, u32 page);              /* INIT and STARTUP: real mode at page * 4 KiB */
+u64 vm_start_root(void);        /* the kernel's half, and the first 512 GiB at 0 too; for CPUs that start. Physical, 0: no memory */
 void lapic_eoi(void);
 void timer_interrupt(void *tf);
 

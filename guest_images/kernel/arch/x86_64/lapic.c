@@ -8,6 +8,8 @@
 #define REG_TPR 0x80
 #define REG_EOI 0xb0
 #define REG_SVR 0xf0
+#define REG_ICR 0x300                   /* interrupt command: message, and in the upper word whom to (SDM 3, 10.6.1) */
+#define REG_ICR_HIGH 0x310
 #define REG_LVT_TIMER 0x320
 #define REG_INITIAL 0x380
 #define REG_DIVIDE 0x3e0
@@ -30,13 +32,49 @@ static void clock_setup(void)
     ticks_per_ns = (crystal << 32) / 1000000000ull;
 }
 
-void lapic_setup(void)
+void lapic_setup(void) { clock_setup(); }
+
+void lapic_setup_cpu(void)
 {
-    clock_setup();
     *reg(REG_TPR) = 0;
     *reg(REG_SVR) = 0x100 | VEC_SPURIOUS;       /* enable */
     *reg(REG_DIVIDE) = 0xb;                     /* by 1 */
     *reg(REG_LVT_TIMER) = VEC_TIMER;            /* one-shot */
+}
+
+#define ICR_PENDING 0x1000u
+#define ICR_INIT 0x4500u                        /* level, assert */
+#define ICR_STARTUP 0x4600u
+#define ICR_FIXED 0x4000u
+
+/* Interrupts off: the two words belong together. */
+static void command(u64 apic_id, u32 message)
+{
+    while (*reg(REG_ICR) & ICR_PENDING)
+        arch_relax();
+    *reg(REG_ICR_HIGH) = (u32)apic_id << 24;
+    *reg(REG_ICR) = message;
+}
+
+void arch_send_ipi(u64 hwid) { command(hwid, ICR_FIXED | VEC_IPI); }
+
+static void delay(u64 ns)
+{
+    for (u64 end = arch_time_ns() + ns; arch_time_ns() < end;)
+        arch_relax();
+}
+
+/* SDM 3, 8.4.4.1: a second STARTUP is ignored by a CPU that the first one has started. */
+void lapic_init_start(u64 hwid, u32 page)
+{
+    u64 irq = irq_save();
+    command(hwid, ICR_INIT);
+    delay(10000);                               /* not the 10 ms of the 1990s: Linux does without since family 6 */
+    for (int i = 0; i < 2; i++) {
+        command(hwid, ICR_STARTUP | page);
+        delay(10000);
+    }
+    irq_restore(irq);
 }
 
 u64 arch_time_ns(void) { return (u64)((unsigned __int128)rdtsc() * ns_per_tick >> 32); }

@@ -8,6 +8,7 @@
 #define USER_TOP 0x0000400000000000
 #define LINEAR_MAX 0xc0000000           /* device windows lie in the fourth gigabyte, which the linear map covers too */
 #define NCPU 16
+#define TLB_BROADCAST 0                 /* INVLPG and CR3 are this CPU's own */
 #define ISA_NAME "x86_64"
 
 /* Segment selectors. SYSRET wants user data directly below user code, SYSCALL kernel data directly above kernel code. */
@@ -23,11 +24,22 @@
 #define VEC_PF 14
 #define VEC_MC 18
 #define VEC_TIMER 0x30
+#define VEC_IPI 0x31
 #define VEC_SPURIOUS 0xff
 #define VEC_SYSCALL 0x100               /* trapframe.vector of a system call */
 
 /* struct percpu, as entry.S sees it through GS */
 #define PERCPU_KSTACK 8
 #define PERCPU_USER_RSP 16
+
+/*
+ * Another CPU starts in real mode in this page, with the words that follow the code (start.S): 32 bits of its page table, where it
+ * goes on, its stack and its struct local. Nothing else uses the page before there are tasks.
+ */
+#define TRAMPOLINE 0x7000
+#define TRAMPOLINE_ROOT 0xfe0
+#define TRAMPOLINE_ENTRY 0xfe8
+#define TRAMPOLINE_STACK 0xff0
+#define TRAMPOLINE_LOCAL 0xff8
 
 #endif

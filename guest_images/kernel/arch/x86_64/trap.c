@@ -25,29 +25,30 @@ struct gate {
     u32 offset_high, zero;
 };
 
-struct tss {                            /* SDM 3, figure 7-11 */
-    u32 reserved0;
-    u64 rsp[3];
-    u64 reserved1, ist[7], reserved2;
-    u16 reserved3, iomap;
-} __attribute__((packed));
-
 extern u64 gdt[];
 extern char trap_stubs[], syscall_entry[];
 void arch_early(void);
+void secondary_entry(struct local *l);
 void trap_dispatch(struct trapframe *tf);
 
-static struct percpu cpu0;
+static struct local local0;
 static struct gate idt[256] __attribute__((aligned(16)));
-static struct tss tss __attribute__((aligned(16)));
-static u8 fault_stack[4096] __attribute__((aligned(16)));       /* for #DF and NMI: the current stack may be the problem */
 
-/* Before any common code: what arch_cpu() and page tables with NX need. */
-void arch_early(void)
+struct local *local_init(struct local *l, int cpu)
 {
-    cpu0.self = &cpu0;
-    cpu0.deadline = TIMER_OFF;
-    wrmsr(MSR_GS_BASE, (u64)(uptr)&cpu0);
+    u64 base = (u64)(uptr)&l->tss;
+    l->percpu = (struct percpu){.self = &l->percpu, .cpu = cpu, .deadline = TIMER_OFF};
+    l->tss.ist[0] = (u64)(uptr)(l->fault_stack + sizeof l->fault_stack);
+    l->tss.iomap = sizeof l->tss;
+    memcpy(l->gdt, gdt, sizeof l->gdt);
+    l->gdt[SEL_TSS / 8] = (sizeof l->tss - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
+    l->gdt[SEL_TSS / 8 + 1] = base >> 32;
+    return l;
+}
+
+static void early(struct local *l)
+{
+    wrmsr(MSR_GS_BASE, (u64)(uptr)&l->percpu);
     wrmsr(MSR_KERNEL_GS_BASE, 0);
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | 0x801);                   /* NXE, SCE */
     u64 cr0, cr4;
@@ -62,6 +63,16 @@ void arch_early(void)
     __asm__ volatile("movq %0, %%cr4" ::"r"(cr4));
 }
 
+/* Before any common code: what arch_cpu() and page tables with NX need. */
+void arch_early(void) { early(local_init(&local0, 0)); }
+
+void secondary_entry(struct local *l)
+{
+    arch_switch_mm(0);                                          /* and PGE drops what the tables before it were good for */
+    early(l);
+    cpu_main();
+}
+
 static void set_gate(int vector, int ist)
 {
     u64 entry = (u64)(uptr)trap_stubs + 16ull * (u64)vector;
@@ -73,11 +84,16 @@ void trap_setup(void)
     for (int i = 0; i < 256; i++)
         set_gate(i, i == VEC_DF || i == VEC_NMI);
     idt[3].type |= 0x60;                                        /* user mode may say INT3 */
-    tss.ist[0] = (u64)(uptr)(fault_stack + sizeof fault_stack);
-    tss.iomap = sizeof tss;
-    u64 base = (u64)(uptr)&tss;
-    gdt[SEL_TSS / 8] = (sizeof tss - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
-    gdt[SEL_TSS / 8 + 1] = base >> 32;
+}
+
+void trap_setup_cpu(void)
+{
+    struct local *l = (struct local *)percpu();
+    struct {
+        u16 limit;
+        u64 base;
+    } __attribute__((packed)) gdtr = {sizeof l->gdt - 1, (u64)(uptr)l->gdt};
+    __asm__ volatile("lgdt %0" ::"m"(gdtr));    /* the segments are the same as before */
     struct {
         u16 limit;
         u64 base;
@@ -90,8 +106,9 @@ void trap_setup(void)
 
 void arch_set_kstack(u64 kstack_top)
 {
-    tss.rsp[0] = kstack_top;
-    percpu()->kstack = kstack_top;
+    struct local *l = (struct local *)percpu();
+    l->tss.rsp[0] = kstack_top;
+    l->percpu.kstack = kstack_top;
 }
 
 static void page_fault(struct trapframe *tf)
@@ -119,6 +136,10 @@ void trap_dispatch(struct trapframe *tf)
     case VEC_PF: page_fault(tf); break;
     case VEC_MC: machine_check(tf); break;
     case VEC_TIMER: timer_interrupt(tf); break;
+    case VEC_IPI:
+        lapic_eoi();
+        trap_ipi(tf);
+        break;
     case VEC_NMI:
     case VEC_SPURIOUS: break;
     case VEC_DF: panic("double fault at %llx, rsp %llx", tf->rip, tf->rsp);

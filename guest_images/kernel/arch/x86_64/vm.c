@@ -19,6 +19,15 @@ void vm_boot_done(void)
     arch_switch_mm(0);
 }
 
+u64 vm_start_root(void)
+{
+    u64 *root = kalloc();
+    if (!root)
+        return 0;
+    root[0] = root[KERNEL_ENTRY] = boot_pml4[KERNEL_ENTRY];
+    return kva_to_pa(root);
+}
+
 static u64 *table(u64 entry) { return pa_to_kva(entry & PTE_ADDR); }
 static int slot(u64 va, int level) { return (int)(va >> (3 + 9 * level) & 511); }
 
