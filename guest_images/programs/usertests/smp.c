@@ -262,11 +262,13 @@ static void stale_unmap(void)
     for (u64 i = 0; i < 4 * ncpu; i++) {
         u64 pages = i % 4 == 3 ? 40 : 3;
         move(i);
-        u8 *p = map_pages(pages, RW);
+        u8 *other = map_pages(pages, RW), *p = map_pages(pages, RW);
         for (u64 n = 0; n < pages; n++)
             p[n * PAGE_SIZE] = 1;
         move(i + 1 + i / ncpu);
         CHECK_EQ(munmap(p, pages * PAGE_SIZE), 0);
+        for (u64 n = 0; n < pages; n++)
+            other[n * PAGE_SIZE] = 4;           /* takes the frames, so that p gets others */
         u8 *q = map_pages(pages, RW);
         CHECK(q == p);
         for (u64 n = 0; n < pages; n++) {
@@ -280,10 +282,11 @@ static void stale_unmap(void)
         }
         move(i + 1);
         for (u64 n = 0; n < pages; n++)
-            CHECK_EQ(p[n * PAGE_SIZE], 3);
+            CHECK_EQ(p[n * PAGE_SIZE] + other[n * PAGE_SIZE], 3 + 4);
         CHECK_EQ(munmap(p, pages * PAGE_SIZE), 0);
         move(i);
         expect_fault(SIGSEGV, (uptr)p, ACCESS_READ, peek, (uptr)p);
+        CHECK_EQ(munmap(other, pages * PAGE_SIZE), 0);
     }
 }
 
@@ -327,6 +330,27 @@ static void stale_heap(void)
         CHECK_EQ(*last, 0);
         CHECK(brk(heap) > 0);
     }
+}
+
+/* Every other one of these has the first frame at the other address. */
+static void leaves_traces(u64 n)
+{
+    volatile u8 *p = map_pages(2, RW);
+    if (n % 2)
+        p[PAGE_SIZE] = 200;
+    p[0] = (u8)n;
+    move(1);
+    CHECK_EQ(p[0], n);
+    move(0);
+}
+
+/* A task ends here, the next one gets its page table: the CPU that it has left must not take one for the other. */
+static void stale_exit(void)
+{
+    begin();
+    move(0);
+    for (u64 n = 0; n < 20; n++)
+        CHECK_EQ(run_child(leaves_traces, n), 0);
 }
 
 /* Two tasks take turns at asking all others to forget, while the CPUs they ask do the same. */
@@ -402,6 +426,7 @@ const struct test smp_tests[] = {
     {"stale_unmap", stale_unmap},
     {"stale_fork", stale_fork},
     {"stale_heap", stale_heap},
+    {"stale_exit", stale_exit},
     {"flush_storm", flush_storm},
     {"code_elsewhere", code_elsewhere},
     {0},
