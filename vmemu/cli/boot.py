@@ -97,6 +97,8 @@ class Interrupt:
 @click.option("--bug", "bugs", multiple=True, metavar="NAME", help="Switch on a known bug (vmemu bugs). Repeatable.")
 @click.option("--inject", multiple=True, metavar="EVENT:K:ACTION",
               help="Make the K-th event go wrong, as in store.read:3:fail. Repeatable.")
+@click.option("--apf", default="off", show_default=True, metavar="PROFILE",
+              help="Asynchronous page faults: off, halt; x86_64 kvm, kvm-2010; arm64 sdei, ppi-only; ppc64 papr, rfc.")
 @click.option("--trace", metavar="FILE", help=trace_option.HELP)
 @click.option("--json", "json_path", metavar="FILE", help="Write the run's counters to FILE; - is stdout.")
 @click.pass_context

@@ -19,6 +19,7 @@ from vmemu.errors import ConfigError
 if TYPE_CHECKING:
     from vmemu.core import CoreVcpu
     from vmemu.machine.elf import ElfImage
+    from vmemu.machine.fdt import Node
     from vmemu.machine.machine import Machine
 
 
@@ -114,6 +115,11 @@ class Board(ABC):
     @abstractmethod
     def build_fdt(self, bootargs: str, initrd: tuple[int, int] | None, memory: int) -> bytes:
         """The flattened device tree handed to the guest."""
+
+    def describe_facilities(self, root: Node) -> None:
+        """What floors above have to say in the device tree; a board calls this when its own nodes are there."""
+        for facility in self.machine.facilities.values():
+            facility.describe(root)
 
     @abstractmethod
     def reset_vcpu(self, vcpu: CoreVcpu, entry: int, dtb: int, kernel_entry: int) -> None:

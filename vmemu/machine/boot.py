@@ -20,6 +20,7 @@ from vmemu.machine.board import Board
 from vmemu.machine.boards import board_for
 from vmemu.machine.console import Console
 from vmemu.machine.elf import ElfImage, load_elf
+from vmemu.machine.facility import make_all
 from vmemu.machine.machine import Machine
 from vmemu.memory.latency import parse_latency
 from vmemu.memory.memory import MIN_UNPINNED, Memory
@@ -48,6 +49,7 @@ class BootOptions:
     memory, resident: sizes as text; resident None = all of memory. store: "ram:", "file:PATH". latency: preset or "85us".
     seed, pct ("DEPTH[:SEED[:STEPS]]"), choices (a printed list): who decides; at most one of them.
     pin: "LO-HI" ranges that are never paged out. bugs, inject: names and rules. console: called with output.
+    apf: profile of asynchronous page faults; further options of facilities as their rooms document them.
     """
 
     image: str
@@ -65,6 +67,7 @@ class BootOptions:
     pin: Sequence[str] = ()
     bugs: Sequence[str] = ()
     inject: Sequence[str] = ()
+    apf: str = "off"
     console: Callable[[bytes], None] | None = None
 
 
@@ -142,6 +145,8 @@ def boot(options: BootOptions, choices: Choices | None = None) -> Machine:
         machine.images = identity(what)
         if what.kernel.tasks is not None:
             machine.core.watch_tasks(*what.kernel.tasks)
+        for facility in machine.facilities.values():
+            facility.loaded()
     except BaseException:
         machine.close()
         raise
@@ -170,6 +175,7 @@ def build(options: BootOptions, isa: str, choices: Choices) -> Machine:
         machine = Machine(board, core, memory, memory_size, console=Console(options.console), smp=options.smp,
                           choices=choices, max_cycles=options.max_cycles)
         machine.options = options
+        machine.facilities = make_all(machine, options)
     except BaseException:
         memory.close()
         raise

@@ -49,6 +49,7 @@ def save(machine: Machine, path: str) -> int:
         "time": machine.time_units,
         "vcpus": [{"registers": v.registers(), "online": v.online, "parked": v.parked} for v in machine.vcpus],
         "board": machine.board.save(),
+        "facilities": {name: facility.save() for name, facility in machine.facilities.items()},
         "choices": machine.choices.save(),
         "queue": machine.queue.save(),
         "turn": machine.save_turn(),
@@ -173,6 +174,8 @@ def _fill(machine: Machine, header: dict[str, Any], sections: dict[str, memoryvi
     if not fresh_choices:
         machine.choices.load(header["choices"])
     machine.queue.load(header["queue"])
+    for name, facility in machine.facilities.items():
+        facility.load(header["facilities"][name])
     machine.load_turn(header["turn"])
     written, line, left = header["console"]
     machine.console.continue_after(bytes(sections["output"]), (int(written), bytes(line), tuple(left)))

@@ -41,6 +41,13 @@ class Node:
         self.properties[name] = _encode(name, value)
         return self
 
+    def find(self, name: str) -> Node:
+        """The child of that name. Raises KeyError."""
+        for child in self.children:
+            if child.name == name:
+                return child
+        raise KeyError(name)
+
     def add(self, name: str) -> Node:
         """Append a child and return it."""
         if any(c.name == name for c in self.children):

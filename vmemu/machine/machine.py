@@ -13,6 +13,7 @@ from vmemu.core import CYC, NO_LIMIT, CoreMachine, CoreVcpu, Exit, ExitKind, IoK
 from vmemu.errors import EngineError, StoreError, VmemuError
 from vmemu.machine.board import Board, Outcome, RegisterFault
 from vmemu.machine.console import Console
+from vmemu.machine.facility import Facility, Pager, Resolution
 from vmemu.machine.result import FAILED, HOST, LIMIT, OK, STALLED, RunResult, make_result
 from vmemu.machine.timeline import MOST, SPACING, Timeline
 from vmemu.memory.memory import Memory
@@ -59,6 +60,9 @@ class Machine:
         #: Called after every complete turn: recordings.
         self.on_turn: Progress | None = None
         self.timeline: Timeline | None = None
+        #: What floors above added, by boot option; and the one of them that decides about stage-2 faults.
+        self.facilities: dict[str, Facility] = {}
+        self.pager: Pager | None = None
         self.queue.choose = self.choices.choose
         core.ptr.ask_reclaim = not self.choices.is_default  # a list of zeros decides as the default does
         self._run_limit = 0  # of the vCPU that runs, CYC
@@ -115,6 +119,9 @@ class Machine:
         """Start a vCPU (its registers are set already) or take it away. Takes effect at the next turn."""
         target = self.vcpus[vcpu]
         target.online = online
+        if not online:
+            for facility in self.facilities.values():
+                facility.reset_vcpu(target)
         if online:
             target.halted = False
             self._catch_up(target)
@@ -347,8 +354,7 @@ class Machine:
         if kind in (ExitKind.LIMIT, ExitKind.STOP):
             return None
         if kind == ExitKind.STAGE2:
-            if not self.memory.serve(vcpu, ex.gpa):
-                vcpu.memory_error(ex.gva, ex.gpa, ex.access)
+            self._page_fault(vcpu, ex)
             return None
         if kind == ExitKind.IRQ_WINDOW:
             self.board.on_irq_window(vcpu)
@@ -361,6 +367,17 @@ class Machine:
         if kind == ExitKind.FATAL:
             return FAILED, f"guest died: {ex.why} (vCPU {vcpu.id}, pc {ex.pc:#x})"
         return HOST, f"engine failure: {ex.why} (exit {kind.name}, vCPU {vcpu.id}, pc {ex.pc:#x})"
+
+    def _page_fault(self, vcpu: CoreVcpu, ex: Exit) -> None:
+        if self.pager is None:
+            if not self.memory.serve(vcpu, ex.gpa):
+                vcpu.memory_error(ex.gva, ex.gpa, ex.access)
+            return
+        resolution = self.pager.on_fault(vcpu, ex)
+        if resolution is Resolution.FATAL:
+            vcpu.memory_error(ex.gva, ex.gpa, ex.access)
+        elif resolution is Resolution.HALT:
+            vcpu.halted, vcpu.parked = True, vcpu.irq_lines
 
     def _hcall(self, vcpu: CoreVcpu, ex: Exit) -> tuple[int, str] | None:
         outcome = self.board.on_hcall(vcpu, ex.nr)
@@ -379,7 +396,8 @@ class Machine:
         if deadline is None or self._idle_turns > IDLE_TURNS:
             why = "no event is due" if deadline is None else "events wake nobody (interrupts masked)"
             waiting = ", ".join(f"vCPU {v.id} at pc {v.pc:#x}" for v in self.vcpus if v.online)
-            return STALLED, f"stalled: {why}, and {waiting or 'no vCPU'} waits for an interrupt"
+            known = [text for facility in self.facilities.values() if (text := facility.stalled())]
+            return STALLED, "; ".join([f"stalled: {why}, and {waiting or 'no vCPU'} waits for an interrupt", *known])
         target = self.units(deadline)
         if self.max_cycles is not None:
             target = min(target, self.max_cycles * CYC)
@@ -414,4 +432,6 @@ class Machine:
 
     def close(self) -> None:
         """Give the store back. The machine cannot run afterwards."""
+        for facility in self.facilities.values():
+            facility.close()
         self.memory.close()

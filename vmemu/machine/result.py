@@ -57,6 +57,8 @@ def state_hash(machine: Machine) -> str:
         clocks = [vcpu.id, vcpu.insns, vcpu.cycles, int(vcpu.online), int(vcpu.halted), vcpu.irq_lines]
         h.update(json.dumps([clocks, vcpu.registers()]).encode())
     h.update(json.dumps(machine.board.save(), sort_keys=True).encode())
+    if machine.facilities:
+        h.update(json.dumps({name: f.save() for name, f in machine.facilities.items()}, sort_keys=True).encode())
     zero = bytes(4096)
     for index in machine.core.not_zero_pages():
         page = machine.memory.peek(index)
@@ -73,6 +75,9 @@ def make_result(machine: Machine, status: int, reason: str, guest_status: int | 
         for name, value in vcpu.counters().items():
             counts[name] += value
     stats = machine.core.stats()
+    extra: dict[str, Any] = {"choices": machine.choices.text()}
+    for facility in machine.facilities.values():
+        extra |= facility.summary()
     return RunResult(
         status=status,
         reason=reason,
@@ -93,5 +98,5 @@ def make_result(machine: Machine, status: int, reason: str, guest_status: int | 
         | {"syscall": counts["syscall"], "exception": counts["exception"], "interrupt": counts["irq"]},
         memory={name: stats[name] for name in ("zero", "clean_drop", "zero_drop", "evictions", "corrupt")},
         output=bytes(machine.console.output),
-        extra={"choices": machine.choices.text()},
+        extra=extra,
     )

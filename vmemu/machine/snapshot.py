@@ -23,6 +23,7 @@ class Snapshot:
     insns: int
     time: int
     board: dict[str, Any]
+    facilities: dict[str, dict[str, Any]]
     memory: dict[str, Any]
     choices: dict[str, Any]
     queue: list[tuple[int, Any, str]]
@@ -38,6 +39,7 @@ def take(machine: Machine) -> Snapshot:
         insns=machine.insns,
         time=machine.time_units,
         board=machine.board.save(),
+        facilities={name: facility.save() for name, facility in machine.facilities.items()},
         memory=machine.memory.save(),
         choices=machine.choices.save(),
         queue=machine.queue.pending(),
@@ -56,6 +58,8 @@ def restore(machine: Machine, snapshot: Snapshot) -> None:
     machine.memory.load(snapshot.memory)
     machine.choices.load(snapshot.choices)
     machine.queue.replace(snapshot.queue)
+    for name, facility in machine.facilities.items():
+        facility.load(snapshot.facilities[name])
     machine.console.load(snapshot.console)
     machine.power = snapshot.power
 

@@ -110,6 +110,7 @@ class Pc(Board):
         root.add("serial@3f8").set("compatible", "ns16550a").set("reg", cells64(COM1_PORT, 8))
         chip = root.add("interrupt-controller@fee00000").set("compatible", "intel,ce4100-lapic")
         chip.set("reg", cells64(LAPIC_BASE, 0x1000))
+        self.describe_facilities(root)
         return flatten(root, [(0x8000, 0x8000)])
 
     def reset_vcpu(self, vcpu: CoreVcpu, entry: int, dtb: int, kernel_entry: int) -> None:

@@ -258,6 +258,7 @@ class Pseries(Board):
         xics.set("device_type", "PowerPC-External-Interrupt-Presentation")
         xics.set("interrupt-controller").set("#interrupt-cells", 2)
         xics.set("ibm,interrupt-server-ranges", cells(0, self.cpus)).set("phandle", 1)
+        self.describe_facilities(root)
         return flatten(root)
 
     def _cpu_nodes(self, root: Node) -> None:

@@ -139,6 +139,7 @@ class Virt(Board):
         root.add(f"memory@{RAM:x}").set("device_type", "memory").set("reg", cells64(RAM, memory))
         self._cpu_nodes(root)
         self._device_nodes(root)
+        self.describe_facilities(root)
         return flatten(root)
 
     def _cpu_nodes(self, root: Node) -> None:

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Floor 5: what hypervisor and guest say to each other. Importing this makes the rooms' boot options known."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from vmemu.machine.facility import Facility, Option, register
+
+if TYPE_CHECKING:
+    from vmemu.machine.boot import BootOptions
+    from vmemu.machine.machine import Machine
+
+ALL = ("x86_64", "arm64", "ppc64")
+
+#: Profiles of asynchronous page faults: name -> (ISAs, help, module and class that speaks it; empty: nothing).
+PROFILES: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "off": (ALL, "the vCPU is blocked until the page is there", ""),
+}
+
+
+def _apf(machine: Machine, value: str, options: BootOptions) -> Facility | None:
+    home = PROFILES[value][2]
+    if not home:
+        return None
+    module, _, name = home.partition(":")
+    made = getattr(importlib.import_module(f"vmemu.protocols.{module}"), name)(machine, value)
+    assert isinstance(made, Facility)
+    return made
+
+
+register(Option("apf", {name: (isas, text) for name, (isas, text, _) in PROFILES.items()}, _apf))
