@@ -61,3 +61,15 @@ def guest_switches(bugs: Iterable[Bug]) -> str:
 
 # The test guest's switches: guest_images/kernel/bugs.h has the code behind each.
 register(Bug("fork-no-flush", "guest", "fork leaves writable translations of shared pages in the TLB"))
+register(Bug("apf-no-marker", "guest", "a wake that comes before its sleeper is forgotten: the task sleeps for ever"))
+register(Bug("apf-wake-one", "guest", "a wake reaches one sleeper of its token: the others sleep for ever"))
+register(
+    Bug("apf-alloc-locked", "guest", "a marker is waited for with the bucket locked: both CPUs spin for ever when none is left")
+)
+register(
+    Bug("apf-no-second-look", "guest", "a marker is left although the sleeper came while it was fetched: he sleeps for ever")
+)
+register(
+    Bug("apf-drop-markers", "guest", "wake-all drops markers and never frees them: they run out, and who comes later sleeps for ever")
+)
+register(Bug("apf-sleep-atomic", "guest", "a notification puts kernel code to sleep where it must not: panic in sched"))

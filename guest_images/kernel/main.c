@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* From the device tree to the first task. */
+#include "apf.h"
 #include "task.h"
 
 u64 mem_base, mem_size;
@@ -25,6 +26,10 @@ static bool kernel_option(const char *word, size_t len)
     }
     if (len > 4 && memcmp(word, "bug=", 4) == 0) {
         bugs_enable(word + 4, len - 4);
+        return true;
+    }
+    if (len > 4 && memcmp(word, "apf=", 4) == 0) {
+        apf_option(word + 4, len - 4);
         return true;
     }
     return false;
@@ -72,6 +77,7 @@ void kmain(void *dtb)
     if (!quiet)
         kprintf("vmemu kernel %s: %llu MiB RAM, %llu KiB pinned, %llu user pages\n", ISA_NAME, mem_size >> 20,
                 (u64)(kernel_end - kernel_start) >> 10, frames_total());
+    apf_init();
     smp_init();
     start_first_task();
     scheduler();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Console output. */
+#include "apf.h"
 #include "task.h"
 
 static struct spinlock console_lock = SPINLOCK("console");
@@ -121,6 +122,7 @@ void panic(const char *fmt, ...)
         arch_poweroff(1);           /* a panic inside panic: give up quietly */
     }
     panicking = true;
+    apf_cpu_stop();
     stop_others();
     put_text(&l, "panic: ", 0);
     __builtin_va_start(ap, fmt);

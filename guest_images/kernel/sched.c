@@ -3,6 +3,7 @@
  * Preemptive round robin within priorities. Each CPU runs scheduler() on its boot stack; a task gives up its CPU by switching to
  * that context with sched_lock held, and gets it back the same way, so a switch never meets a half-changed task.
  */
+#include "apf.h"
 #include "task.h"
 
 #define SLICE_NS (1000000000ull / HZ)
@@ -148,6 +149,7 @@ void scheduler(void)
     struct cpu *c = mycpu();
     struct task *before = NULL;
     for (;;) {
+        token_quiet();
         lock(&sched_lock);
         c->idle = true;                 /* until pick() has looked, it need not be told */
         u64 now = time_ns(), due = timer_expire(now);
@@ -171,6 +173,8 @@ static void sched(struct task *t)
 {
     if (t->state == TASK_RUNNING)
         panic("sched: task %d still runs", t->pid);
+    if (mycpu()->atomic)
+        panic("sched: task %d sleeps where it must not", t->pid);
     if (*(u64 *)(uptr)t->kstack != 0)
         panic("sched: kernel stack of task %d overflowed", t->pid);
     switch_to(&t->ctx, mycpu()->ctx);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* More than one CPU: start them, interrupt them, stop them. */
+#include "apf.h"
 #include "task.h"
 
 enum { START_ORDER = 1 };               /* log2 of the pages of a CPU's scheduler stack */
@@ -20,6 +21,7 @@ int cpus_online(void) { return __builtin_popcount(online_mask()); }
 void cpu_main(void)
 {
     arch_init_cpu();
+    apf_cpu_online();
     __atomic_store_n(&mycpu()->online, true, __ATOMIC_RELEASE);
     scheduler();
 }
@@ -74,6 +76,7 @@ void stop_others(void)
 void stop_this(void)
 {
     irq_disable();
+    apf_cpu_stop();
     for (;;)
         arch_relax();
 }

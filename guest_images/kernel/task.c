@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Life of a task: init, fork, exit, wait, kill. */
+#include "apf.h"
 #include "task.h"
 
 static int next_pid = INIT_PID;
@@ -127,6 +128,7 @@ s64 task_fork(void)
 static NORETURN void init_exit(u32 status)
 {
     int sig = WTERMSIG(status);
+    apf_shutdown();
     arch_poweroff(sig ? 128 + sig : (int)WEXITSTATUS(status));
 }
 

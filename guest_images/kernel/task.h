@@ -60,6 +60,7 @@ struct task {
     struct mm mm;
     struct sigaction sigactions[NSIG];
     u32 sig_active;                     /* signals whose handler runs, one bit each */
+    u64 apf_waits, apf_ns;              /* how often and how long it has slept for pages (apf.h) */
 };
 
 /* What one CPU asks others to forget: translations of [start, end) of an address space, or all of it when start == end. */
@@ -79,6 +80,8 @@ struct cpu {
     bool idle;                          /* nobody needs to tell it to look for work, or it waits to be told; sched_lock */
     bool need_resched;                  /* set by any CPU, with sched_lock */
     int locks;                          /* spinlocks held */
+    int atomic;                         /* sections that must not sleep (apf.h) */
+    bool apf;                           /* the hypervisor may notify this CPU; set by the CPU itself */
     u32 ipi;                            /* IPI_* not served yet; atomic */
     u32 flush_from;                     /* CPUs whose flush is not done here yet, one bit each; atomic */
     struct flush flush;
@@ -118,7 +121,7 @@ void timer_arm(u64 due);
 u64 timer_expire(u64 now);              /* wake due sleepers, return the next due time; sched_lock held */
 
 /* ---- smp.c ---- */
-enum { IPI_RESCHED = 1, IPI_FLUSH = 2, IPI_STOP = 4 };
+enum { IPI_RESCHED = 1, IPI_FLUSH = 2, IPI_STOP = 4, IPI_APF = 8 };
 void smp_init(void);                    /* start the other CPUs of the device tree */
 int cpus_online(void);
 u32 online_mask(void);

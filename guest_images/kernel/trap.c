@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Entries from the architecture's trap code (arch.h). All come with interrupts off. */
+#include "apf.h"
 #include "task.h"
 
 void trap_syscall(struct trapframe *tf)
@@ -59,7 +60,10 @@ void trap_ipi(struct trapframe *tf)
     if (kinds & IPI_STOP)
         stop_this();
     if (kinds & IPI_FLUSH)
-        tlb_serve();            /* IPI_RESCHED: need_resched is set, or the scheduler looks again after arch_idle */
+        tlb_serve();
+    if (kinds & IPI_APF)
+        apf_serve();
+    /* IPI_RESCHED: need_resched is set, or the scheduler looks again after arch_idle */
 }
 
 void trap_exit(struct trapframe *tf)
@@ -67,6 +71,7 @@ void trap_exit(struct trapframe *tf)
     if (!tf_from_user(tf))
         panic("trap_exit: not on the way to user mode");
     struct task *t = current();
+    token_quiet();
     for (;;) {
         if (t->killed)
             task_exit((u32)t->killed);

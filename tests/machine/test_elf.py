@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmemu.errors import ConfigError
-from vmemu.machine.elf import load_elf, parse_elf
+from vmemu.machine import images
+from vmemu.machine.elf import SLEEPER_WORDS, load_elf, parse_elf
 
 
 @pytest.mark.parametrize(("machine", "big", "bits", "isa"), [
@@ -47,7 +48,20 @@ def test_the_note_of_running_tasks() -> None:
     for big, machine in ((False, elfmaker.EM_X86_64), (True, elfmaker.EM_PPC64)):
         raw = make_elf(machine, big, notes=note([(1, 2)], big) + note([(0xFFFF8000_00100040, 16)], big, kind=2))
         image = parse_elf("k", raw)
-        assert (image.pinned, image.tasks) == (((1, 2),), (0x100040, 16))
+        assert (image.pinned, image.tasks, image.sleepers) == (((1, 2),), (0x100040, 16), None)
+
+
+def test_the_note_of_sleepers() -> None:
+    for big, machine in ((False, elfmaker.EM_X86_64), (True, elfmaker.EM_PPC64)):
+        raw = make_elf(machine, big, notes=note([(0x100040, 16)], big, kind=2) + note([(0xFFFF8000_00100100, 9)], big, kind=3))
+        image = parse_elf("k", raw)
+        assert (image.tasks, image.sleepers) == ((0x100040, 16), (0x100100, 9))
+
+
+@pytest.mark.parametrize("isa", ("x86_64", "arm64", "ppc64"))
+def test_the_kernels_counters_have_names(isa: str) -> None:
+    sleepers = images.find("kernel", isa).load().sleepers
+    assert sleepers is not None and sleepers[1] == len(SLEEPER_WORDS)
 
 
 def test_virtual_entry_becomes_physical() -> None:
@@ -77,6 +91,8 @@ WRONG = {
     "tasks not aligned": (make_elf(notes=note([(4, 1)], False, kind=2)), "aligned words"),
     "no tasks": (make_elf(notes=note([(8, 0)], False, kind=2)), "1 to 64"),
     "two arrays of tasks": (make_elf(notes=note([(8, 1), (16, 1)], False, kind=2)), "an address and a number"),
+    "too many counters": (make_elf(notes=note([(8, 65)], False, kind=3)), "1 to 64"),
+    "two arrays of counters": (make_elf(notes=note([(8, 1), (16, 1)], False, kind=3)), "the note of sleepers"),
     "odd note": (make_elf(notes=note([(1, 9)], False)[:-4]), "malformed ELF note"),
     "too many ranges": (make_elf(notes=note([(1, 9)] * 65, False)), "up to 64"),
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ELF images: segments, entry, symbols, and vmemu's notes about pinned memory and running tasks.
+"""ELF images: segments, entry, symbols, and vmemu's notes about pinned memory, running tasks and sleepers.
 
 An image is input from outside: whatever is wrong with it, the answer is a ConfigError of one line. pyelftools answers
 broken headers with whatever exception its parsers meet, so all of it is caught in one place, `_guard`.
@@ -29,11 +29,14 @@ MACHINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "EM_AARCH64": ("arm64", ("little",)),
     "EM_PPC64": ("ppc64", ("big", "little")),
 }
-NOTE_NAME, NOTE_PINNED, NOTE_TASKS = b"vmemu\0", 1, 2
+NOTE_NAME, NOTE_PINNED, NOTE_TASKS, NOTE_SLEEPERS = b"vmemu\0", 1, 2, 3
+#: What the words of the note of sleepers count, in order (guest_images/kernel/apf.h, struct apf_counters). More may follow.
+SLEEPER_WORDS = ("sleeping", "markers", "waits", "wakes", "early", "halts", "broadcasts", "spins", "asleep_ns")
 MAX_FILE = 1 << 30
 MAX_SEGMENTS = 256
 MAX_PINNED = 64
 MAX_CPUS = 64
+MAX_SLEEPER_WORDS = 64
 MAX_SYMBOLS = 1_000_000
 _TOP = 1 << 64
 
@@ -54,6 +57,8 @@ class ElfImage:
     """A checked image. Addresses are the guest's; `pinned` lists [lo, hi) ranges of guest-physical bytes.
 
     `tasks` = (gpa, n): n words of 64 bits in which the kernel keeps the number of each CPU's running task, 0 for none.
+    `sleepers` = (gpa, n): n words of 64 bits in which it counts tasks that sleep on tokens and the like (SLEEPER_WORDS).
+    All words are in the kernel's byte order.
     """
 
     name: str
@@ -65,6 +70,7 @@ class ElfImage:
     segments: tuple[Segment, ...]
     pinned: tuple[tuple[int, int], ...]
     tasks: tuple[int, int] | None = None
+    sleepers: tuple[int, int] | None = None
 
     @property
     def entry_paddr(self) -> int:
@@ -170,9 +176,10 @@ def _parse(name: str, raw: bytes) -> ElfImage:
             segments.append(Segment(h["p_vaddr"], h["p_paddr"], data, h["p_memsz"], h["p_flags"]))
     _check_segments(name, segments)
     pinned = tuple(pair for kind, pair in notes if kind == NOTE_PINNED)
-    tasks = [(physical(tuple(segments), at), n) for kind, (at, n) in notes if kind == NOTE_TASKS]
+    arrays = {kind: (physical(tuple(segments), at), n) for kind, (at, n) in reversed(notes) if kind != NOTE_PINNED}
     image = ElfImage(
-        name, raw, machine[0], elf.elfclass, order == "big", header["e_entry"], tuple(segments), pinned, tasks[0] if tasks else None
+        name, raw, machine[0], elf.elfclass, order == "big", header["e_entry"], tuple(segments), pinned,
+        arrays.get(NOTE_TASKS), arrays.get(NOTE_SLEEPERS),
     )
     if not any(s.paddr <= image.entry_paddr < s.paddr + s.memsz for s in segments):
         raise ConfigError(f"{name}: entry point {image.entry:#x} lies outside every segment")
@@ -199,6 +206,10 @@ def physical(segments: tuple[Segment, ...], address: int) -> int:
     return address
 
 
+#: Notes of arrays: what they hold, and how many words make sense.
+_ARRAYS = {NOTE_TASKS: ("running tasks", MAX_CPUS), NOTE_SLEEPERS: ("sleepers", MAX_SLEEPER_WORDS)}
+
+
 def _notes(name: str, data: bytes, order: str) -> Iterator[tuple[int, tuple[int, int]]]:
     """(kind, pair) for all pairs of vmemu's notes in a PT_NOTE segment (gABI: three words, name and desc padded to 4 bytes)."""
     mark = ">" if order == "big" else "<"
@@ -209,16 +220,16 @@ def _notes(name: str, data: bytes, order: str) -> Iterator[tuple[int, tuple[int,
         at = begin + (desc_size + 3 & ~3)
         if begin + desc_size > len(data):
             raise ConfigError(f"{name}: malformed ELF note")
-        known = kind in (NOTE_PINNED, NOTE_TASKS)
-        if not known or data[begin - (name_size + 3 & ~3) :][:name_size] != NOTE_NAME:
+        if kind not in (NOTE_PINNED, *_ARRAYS) or data[begin - (name_size + 3 & ~3) :][:name_size] != NOTE_NAME:
             continue
         if kind == NOTE_PINNED and (desc_size % 16 or desc_size // 16 > MAX_PINNED):
             raise ConfigError(f"{name}: the note of pinned memory must hold up to {MAX_PINNED} pairs of addresses")
-        if kind == NOTE_TASKS and desc_size != 16:
-            raise ConfigError(f"{name}: the note of running tasks must hold an address and a number of words")
+        if kind in _ARRAYS and desc_size != 16:
+            raise ConfigError(f"{name}: the note of {_ARRAYS[kind][0]} must hold an address and a number of words")
         for lo, hi in struct.iter_unpack(f"{mark}QQ", data[begin : begin + desc_size]):
             if kind == NOTE_PINNED and lo >= hi:
                 raise ConfigError(f"{name}: pinned range {lo:#x} to {hi:#x} is empty")
-            if kind == NOTE_TASKS and (lo % 8 or not 1 <= hi <= MAX_CPUS):
-                raise ConfigError(f"{name}: {hi} words of running tasks at {lo:#x}: must be 1 to {MAX_CPUS} aligned words")
+            if kind in _ARRAYS and (lo % 8 or not 1 <= hi <= _ARRAYS[kind][1]):
+                what, most = _ARRAYS[kind]
+                raise ConfigError(f"{name}: {hi} words of {what} at {lo:#x}: must be 1 to {most} aligned words")
             yield kind, (lo, hi)
