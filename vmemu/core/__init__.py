@@ -246,6 +246,17 @@ class CoreVcpu:
         """Registers as after a reset, nothing pending, not halted. The clock goes on; interrupt lines keep their level."""
         _check(lib.vcpu_reset(self.ptr))
 
+    def settle(self) -> bool:
+        """Enter now what was to be entered before the next instruction. False: not here, `settled` says why; or it cannot be."""
+        return bool(lib.vcpu_settle(self.ptr) == 0)
+
+    def go_to(self, pc: int, status: int) -> None:
+        """Send the guest elsewhere, as firmware does: PC and program status (PSTATE) in one step, the halt ends.
+
+        Raises EngineError for a status the CPU does not have, or where nothing may be delivered.
+        """
+        _check(lib.vcpu_go_to(self.ptr, pc, status))
+
     # ----------------------------------------------------------------- time
     @property
     def insns(self) -> int:

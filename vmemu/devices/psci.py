@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Firmware calls of an Arm machine: the SMC calling convention (DEN 0028) and PSCI 1.1 (DEN 0022) on top of it.
-
-A service is a function from the vCPU's arguments to results. Protocols register theirs by function id beside these.
-"""
+"""PSCI 1.1 (Arm DEN 0022), on the SMC calling convention (smccc.py)."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vmemu.devices.base import Quiet, State
+from vmemu.devices.smccc import SMC64, SMCCC_ARCH_FEATURES, SMCCC_VERSION, VERSION_1_1, answer, arguments
 
 if TYPE_CHECKING:
     from vmemu.core import CoreVcpu
@@ -17,23 +15,10 @@ if TYPE_CHECKING:
 # DEN 0022 table 5-1 ff.; the 64-bit forms of a call have bit 30 set
 PSCI_VERSION, CPU_SUSPEND, CPU_OFF, CPU_ON, AFFINITY_INFO = 0x84000000, 0x84000001, 0x84000002, 0x84000003, 0x84000004
 MIGRATE_INFO_TYPE, SYSTEM_OFF, SYSTEM_RESET, PSCI_FEATURES = 0x84000006, 0x84000008, 0x84000009, 0x8400000A
-SMCCC_VERSION, SMCCC_ARCH_FEATURES = 0x80000000, 0x80000001
-SMC64 = 1 << 30
 
 SUCCESS, NOT_SUPPORTED, INVALID_PARAMETERS, DENIED, ALREADY_ON = 0, -1, -2, -3, -4
 ON, OFF = 0, 1
-
-
-def arguments(vcpu: CoreVcpu) -> list[int]:
-    """x1..x7; of a 32-bit call only the low halves count (DEN 0028 3.1)."""
-    mask = (1 << 64) - 1 if vcpu.get("x0") & SMC64 else 0xFFFFFFFF
-    return [vcpu.get(f"x{i}") & mask for i in range(1, 8)]
-
-
-def answer(vcpu: CoreVcpu, *results: int) -> None:
-    """x0.. := results; negative numbers are error codes."""
-    for i, result in enumerate(results):
-        vcpu.set(f"x{i}", result & (1 << 64) - 1)
+VERSION = 1 << 16 | 1
 
 
 def cpu_of(affinity: int) -> int:
@@ -78,8 +63,10 @@ class Psci(Quiet):
         return False
 
     def _result(self, function: int, args: list[int]) -> int:
-        if function in (PSCI_VERSION, SMCCC_VERSION):
-            return 0x10001
+        if function == PSCI_VERSION:
+            return VERSION
+        if function == SMCCC_VERSION:
+            return VERSION_1_1
         if function == CPU_ON:
             return self._cpu_on(*args[:3])
         if function == AFFINITY_INFO:

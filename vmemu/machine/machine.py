@@ -63,6 +63,8 @@ class Machine:
         #: What floors above added, by boot option; and the one of them that decides about stage-2 faults.
         self.facilities: dict[str, Facility] = {}
         self.pager: Pager | None = None
+        #: Called before a vCPU enters the guest for a new turn: what a facility wants done there, and not in mid-turn.
+        self.on_entry: Callable[[CoreVcpu], None] | None = None
         self.queue.choose = self.choices.choose
         core.ptr.ask_reclaim = not self.choices.is_default  # a list of zeros decides as the default does
         self._run_limit = 0  # of the vCPU that runs, CYC
@@ -314,10 +316,12 @@ class Machine:
                 insn_limit += vcpu.insns - self.insns
         elif stop_vcpu != vcpu.id:
             insn_limit = NO_LIMIT
-        self._turn_open = None
+        fresh, self._turn_open = self._turn_open is None, None
         self._now_vcpu, self._running = vcpu.id, True
         try:
             self._run_limit = limit
+            if fresh and self.on_entry is not None:
+                self.on_entry(vcpu)
             ex = vcpu.run(limit, insn_limit)
             if ex.kind is ExitKind.LIMIT and ex.nr:
                 self._turn_open = vcpu.id, limit

@@ -40,6 +40,8 @@ u64 arm64_clean_spsr(u64 spsr)
     return spsr & PS_NRW ? (spsr & ~0xfull) | 6 : spsr;
 }
 
+static bool bad_pstate(u64 value) { return value & (PS_NRW | 2u << PS_EL_SHIFT) || value >> 32; }
+
 /* ---------------------------------------------------------- set-up, reset */
 
 static int arm64_setup(struct vcpu *v)
@@ -95,6 +97,17 @@ static bool is_return(const u8 *c, u32 n) { return n >= 4 && c[0] == 0xe0 && c[1
 static u64 get_pc(struct vcpu *v) { return ENV(v, u64, E_PC); }
 static void set_pc(struct vcpu *v, u64 pc) { ENV(v, u64, E_PC) = pc; }
 
+/* An exception return by firmware (D1.11): the local monitor is cleared. Fills are made for each level apart: none goes. */
+static int go_to(struct vcpu *v, u64 pc, u64 status)
+{
+    if (bad_pstate(status))
+        return core_fail("PSTATE %#llx is not one of EL0 or EL1 in AArch64", (unsigned long long)status);
+    arm64_set_pstate(v, (u32)status);
+    ENV(v, u64, E_PC) = pc;
+    ENV(v, u64, E_EXCL_ADDR) = ~0ull;
+    return 0;
+}
+
 static bool is_halted(struct vcpu *v) { return CPU(v, u32, CPU_HALTED); }
 static void clear_halt(struct vcpu *v) { CPU(v, u32, CPU_HALTED) = 0; }
 
@@ -146,7 +159,7 @@ static int reg_set(struct vcpu *v, u32 index, u64 value)
         return core_fail("arm64 has no register %u", index);
     u32 field = field_of(v, index);
     if (index == R_ARM64_PSTATE) {
-        if (value & (PS_NRW | 2u << PS_EL_SHIFT) || value >> 32)
+        if (bad_pstate(value))
             return core_fail("PSTATE %#llx is not one of EL0 or EL1 in AArch64", (unsigned long long)value);
         arm64_set_pstate(v, (u32)value);
         vcpu_flush_tlb(v);                              /* fills are made for the level that asks */
@@ -169,7 +182,7 @@ static int reg_set(struct vcpu *v, u32 index, u64 value)
 const struct arch arch_arm64 = {
     .name = "arm64", .suffix = "aarch64", .uc_arch = UC_ARCH_ARM64, .uc_mode = UC_MODE_ARM, .wake_masked = true,
     .setup = arm64_setup, .reset = arm64_reset,
-    .in_user = in_user, .is_return = is_return, .get_pc = get_pc, .set_pc = set_pc,
+    .in_user = in_user, .is_return = is_return, .get_pc = get_pc, .set_pc = set_pc, .go_to = go_to,
     .walk = arm64_walk, .decode = arm64_decode, .sense = arm64_sense, .check_pc = arm64_check_pc,
     .page_fault = arm64_page_fault, .mem_error = arm64_mem_error, .trap = arm64_trap,
     .irq_ready = arm64_irq_ready, .irq_take = arm64_irq_take, .deliver = arm64_deliver,

@@ -59,6 +59,8 @@ int vcpu_walk(struct vcpu *, uint64_t va, uint32_t access, uint64_t *out);
 int vcpu_inject(struct vcpu *, uint32_t kind, uint32_t vector, uint32_t error, bool has_error, uint64_t addr, uint64_t aux);
 uint64_t vcpu_pc(struct vcpu *);
 int vcpu_reset(struct vcpu *);
+int vcpu_settle(struct vcpu *);
+int vcpu_go_to(struct vcpu *, uint64_t pc, uint64_t status);
 void vcpu_mem_error(struct vcpu *, uint64_t gva, uint64_t gpa, uint32_t access);
 void vcpu_add_cycles(struct vcpu *, uint64_t cycles, bool idle);
 

@@ -390,6 +390,8 @@ struct arch {
     u64 (*get_pc)(struct vcpu *);                       /* linear, as block hooks see it */
     u64 (*entry)(struct vcpu *);                        /* what emu_start wants when that is not PC (x86: EIP without CS base) */
     void (*set_pc)(struct vcpu *, u64);
+    /* firmware returns to the guest: PC and the program status in one step. NULL: this architecture's firmware never does */
+    int (*go_to)(struct vcpu *, u64 pc, u64 status);
     /* pure: reads guest tables through s2_ptr(); sets A/D (x86), R/C (radix) where the hardware would */
     enum walk_status (*walk)(struct vcpu *, u64 va, enum access, struct walk *);
     /* count and cost of a block; `size` bytes at code */
@@ -430,6 +432,8 @@ struct machine *machine_new(const char *isa, u32 nframes, io_fn, void *io_ctx);
 void machine_free(struct machine *);
 struct vcpu *vcpu_new(struct machine *);                /* after the regions are added */
 int vcpu_run(struct vcpu *, u64 cycle_limit, u64 insn_limit);   /* fills v->exit, returns its kind */
+int vcpu_settle(struct vcpu *);                         /* enter what is pending now; -1: not here (an exact stop amid a block) */
+int vcpu_go_to(struct vcpu *, u64 pc, u64 status);      /* the host sends a settled vCPU elsewhere, as firmware does */
 void vcpu_set_irq(struct vcpu *, u32 line, bool level);
 void vcpu_set_halted(struct vcpu *, bool);
 u64 vcpu_insns(struct vcpu *);                          /* exact instruction index */

@@ -49,30 +49,33 @@ bool arm64_check_pc(struct vcpu *v, u64 pc)
     return false;
 }
 
-static bool is_hvc(struct vcpu *v)
+static bool is_hvc(struct vcpu *v, u32 *imm)
 {
     u32 insn;
 
-    return arm64_el(v) == 1 && guest_read(v, ENV(v, u64, E_PC), &insn, 4) == S2_OK && (insn & 0xffe0001f) == 0xd4000002;
+    if (arm64_el(v) != 1 || guest_read(v, ENV(v, u64, E_PC), &insn, 4) != S2_OK || (insn & 0xffe0001f) != 0xd4000002)
+        return false;
+    *imm = insn >> 5 & 0xffff;
+    return true;
 }
 
-static bool hypercall(struct vcpu *v, struct vm_exit *ex, u32 which)
+/* nr = immediate << 16 | which. */
+static bool hypercall(struct vm_exit *ex, u32 which, u32 imm)
 {
     ex->kind = EXIT_HCALL;
-    ex->nr = which;
-    (void)v;
+    ex->nr = imm << 16 | which;
     return true;
 }
 
 bool arm64_trap(struct vcpu *v, struct vm_exit *ex)
 {
-    u32 syndrome = ENV(v, u32, E_SYNDROME);
+    u32 syndrome = ENV(v, u32, E_SYNDROME), imm;
 
     switch (v->intno) {
     case EXCP_UDEF:
-        if (is_hvc(v)) {
+        if (is_hvc(v, &imm)) {
             ENV(v, u64, E_PC) += 4;
-            return hypercall(v, ex, HCALL_HVC);
+            return hypercall(ex, HCALL_HVC, imm);
         }
         pend_sync(v, PEND_EXCEPTION, syndrome, false, 0);
         return false;
@@ -89,9 +92,9 @@ bool arm64_trap(struct vcpu *v, struct vm_exit *ex)
         pend_sync(v, PEND_EXCEPTION, (syndrome & ~0x3fu) | FSC_ALIGNMENT, true, ENV(v, u64, E_VADDRESS));
         return false;
     case EXCP_HVC:
-        return hypercall(v, ex, HCALL_HVC);
+        return hypercall(ex, HCALL_HVC, syndrome & 0xffff);
     case EXCP_SMC:
-        return hypercall(v, ex, HCALL_SMC);
+        return hypercall(ex, HCALL_SMC, syndrome & 0xffff);
     default:
         ex->kind = EXIT_FATAL;
         ex->why = "the core raised an exception that vmemu does not know";

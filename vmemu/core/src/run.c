@@ -115,6 +115,29 @@ static int deliver(struct vcpu *v)
     }
 }
 
+/* The host is about to change where the guest is: what the vCPU was to enter before its next instruction comes first. */
+int vcpu_settle(struct vcpu *v)
+{
+    if (v->running || !vcpu_settled(v))
+        return core_fail("vCPU %u is stopped amid a block: nothing may be delivered here", v->id);
+    leave_block(v);
+    while (v->pend.kind)
+        if (deliver(v) != EXIT_NONE)
+            return core_fail("vCPU %u cannot enter what is pending: %s", v->id, v->exit.why ? v->exit.why : "a page is missing");
+    return 0;
+}
+
+int vcpu_go_to(struct vcpu *v, u64 pc, u64 status)
+{
+    if (!v->m->arch->go_to || vcpu_settle(v))
+        return v->m->arch->go_to ? -1 : core_fail("%s firmware sends nobody anywhere", v->m->arch->name);
+    if (v->m->arch->go_to(v, pc, status))
+        return -1;
+    vcpu_set_halted(v, false);
+    v->cycles += COST_ENTRY;
+    return 0;
+}
+
 static int fault(struct vcpu *v)
 {
     u64 va = engine_fault_address(v);

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmemu.devices import generic_timer, psci
+from vmemu.devices import generic_timer, psci, smccc
 from vmemu.devices.exit_device import ExitDevice
 from vmemu.devices.generic_timer import GenericTimer
 from vmemu.devices.gicv3 import Gicv3, NoRegister
@@ -37,8 +37,8 @@ PSTATE_RESET = 0x3C5  # EL1h, everything masked
 PSCI_CALLS = (
     psci.PSCI_VERSION, psci.CPU_OFF, psci.MIGRATE_INFO_TYPE, psci.SYSTEM_OFF, psci.SYSTEM_RESET, psci.PSCI_FEATURES,
     psci.CPU_SUSPEND, psci.CPU_ON, psci.AFFINITY_INFO,
-    psci.CPU_SUSPEND | psci.SMC64, psci.CPU_ON | psci.SMC64, psci.AFFINITY_INFO | psci.SMC64,
-    psci.SMCCC_VERSION, psci.SMCCC_ARCH_FEATURES,
+    psci.CPU_SUSPEND | smccc.SMC64, psci.CPU_ON | smccc.SMC64, psci.AFFINITY_INFO | smccc.SMC64,
+    smccc.SMCCC_VERSION, smccc.SMCCC_ARCH_FEATURES,
 )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ class Virt(Board):
         self.timer = GenericTimer(self.cpus, machine.now, self._timer_line, machine.deadline_changed)
         self.uart = Pl011(machine.console.put, machine.console.get)
         self.psci = Psci(
-            self.cpus, machine.power_off, self._start_cpu, lambda function: function in self.hcalls,
+            self.cpus, machine.power_off, self._start_cpu, self._known,
             lambda cpu: machine.set_online(cpu, False),
         )  # fmt: skip
         exit_device = ExitDevice(machine.power_off)
@@ -64,6 +64,8 @@ class Virt(Board):
         self.mmio.add(GICR, REDISTRIBUTOR_SIZE * self.cpus, Redistributors(self.gic), "gic redistributors")
         self.mmio.add(UART, 0x1000, self.uart, "uart")
         self.mmio.add(EXIT, 0x1000, exit_device, "exit")
+        #: Functions of the vendor-specific hypervisor service; protocols add theirs.
+        self.vendor = smccc.VendorService()
         self._add_registers()
         for function in PSCI_CALLS:
             self.hcalls[function] = self._psci
@@ -118,13 +120,20 @@ class Virt(Board):
     def on_irq_window(self, vcpu: CoreVcpu) -> None:
         """Never: an arm64 core enters its vector by itself."""
 
+    def _known(self, function: int) -> bool:
+        return function in self.hcalls or self.vendor.known(function)
+
     def on_hcall(self, vcpu: CoreVcpu, number: int) -> Outcome:
-        """HVC (0) and SMC (1) are one conduit."""
-        handler = self.hcalls.get(vcpu.get("x0") & 0xFFFFFFFF)
-        if handler is None:
-            psci.answer(vcpu, psci.NOT_SUPPORTED)
-            return Outcome.HANDLED
-        return handler(vcpu)
+        """HVC and SMC are one conduit; their immediate, in the upper half of `number`, must be zero (DEN 0028 2.9)."""
+        function = vcpu.get("x0") & 0xFFFFFFFF
+        handler = self.hcalls.get(function)
+        if number >> 16:
+            smccc.answer(vcpu, smccc.NOT_SUPPORTED)
+        elif handler is not None:
+            return handler(vcpu)
+        elif self.vendor.call(vcpu):
+            return Outcome.HALT
+        return Outcome.HANDLED
 
     def _psci(self, vcpu: CoreVcpu) -> Outcome:
         return Outcome.HALT if self.psci.call(vcpu) else Outcome.HANDLED
