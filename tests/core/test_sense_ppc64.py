@@ -106,7 +106,7 @@ def test_tlb_instructions_run(rig: Rig) -> None:
 
 @pytest.mark.parametrize(
     ("word", "vector", "srr1"),
-    [(TRAP, 0x700, 0x20000), (0, 0x700, 0x80000), (0x44000002, 0xC00, 0), (0x7C00060C | 1 << 21, 0x700, 0x80000),
+    [(TRAP, 0x700, 0x20000), (0, 0x700, 0x80000), (0x44000002, 0xC00, 0), (0x7C00060C, 0x700, 0x80000),
      (0x4C000364, 0x700, 0x80000), (0xC0230000, 0x800, 0)],
 )  # fmt: skip
 def test_interrupt_vectors(rig: Rig, word: int, vector: int, srr1: int) -> None:

@@ -45,7 +45,7 @@ class ExitKind(IntEnum):
 class IoKind(IntEnum):
     """Synchronous accesses served in Python (core.h, enum io_kind)."""
 
-    MMIO_READ, MMIO_WRITE, PORT_IN, PORT_OUT, REG_READ, REG_WRITE, CPUID, RECLAIM = range(8)
+    MMIO_READ, MMIO_WRITE, PORT_IN, PORT_OUT, REG_READ, REG_WRITE, CPUID, RECLAIM, PASTE = range(9)
 
 
 class IoResult(IntEnum):
@@ -194,7 +194,8 @@ def _io(ctx: Any, vcpu: int, kind: int, addr: int, size: int, value: Any) -> int
             for i in range(4):
                 value[i] = answer[i]
             return int(result)
-        result, answer = machine.io(machine.vcpus[vcpu], kind, addr, size, value[0])
+        given = bytes(ffi.buffer(value, size)) if kind == IoKind.PASTE else value[0]
+        result, answer = machine.io(machine.vcpus[vcpu], kind, addr, size, given)
         value[0] = answer & 0xFFFFFFFFFFFFFFFF
         return int(result)
     except BaseException as error:  # must not unwind through Unicorn: run() raises it again

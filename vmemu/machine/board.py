@@ -2,7 +2,7 @@
 """What a board is: memory map, devices, and the registries that protocols fill from above.
 
 A board answers the vCPUs' synchronous accesses (device memory, ports, system registers) and their hypercalls. It knows no
-protocol by name: a protocol adds entries to `registers`, `hcalls` or `cpuid` and gives them back when it leaves.
+protocol by name: a protocol adds entries to `registers`, `hcalls`, `pastes` or `cpuid` and gives them back when it leaves.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ ReadRegister = Callable[["CoreVcpu"], int]
 WriteRegister = Callable[["CoreVcpu", int], None]
 #: hypercall(vcpu) -> Outcome; arguments and results are in the vCPU's registers.
 Hypercall = Callable[["CoreVcpu"], Outcome]
+
+
+#: paste(vcpu, real address, the 128 bytes) -> were they taken?
+Paste = Callable[["CoreVcpu", int, bytes], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,7 @@ class Board(ABC):
         self.ports = Bus("port")
         self.registers: dict[int, SystemRegister] = {}
         self.hcalls: dict[int, Hypercall] = {}
+        self.pastes: list[tuple[int, int, Paste]] = []
         self.devices: dict[str, Device] = {}
 
     @classmethod
@@ -155,6 +160,20 @@ class Board(ABC):
             self.default_register(vcpu, number, True, value)
         else:
             entry.write(vcpu, value)
+
+    def add_paste(self, base: int, size: int, handler: Paste) -> None:
+        """Let an accelerator take what is pasted to real addresses [base, base + size)."""
+        for other, length, _ in self.pastes:
+            if base < other + length and other < base + size:
+                raise ConfigError(f"paste addresses {base:#x}+{size:#x} overlap {other:#x}+{length:#x}")
+        self.pastes.append((base, size, handler))
+
+    def paste(self, vcpu: CoreVcpu, address: int, block: bytes) -> bool:
+        """A `paste.`; False where nobody listens."""
+        for base, size, handler in self.pastes:
+            if base <= address < base + size:
+                return handler(vcpu, address, block)
+        return False
 
     def save(self) -> State:
         return {name: device.save() for name, device in sorted(self.devices.items())}

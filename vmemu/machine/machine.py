@@ -192,6 +192,8 @@ class Machine:
                 answer = board.read_register(vcpu, addr)
             elif kind == IoKind.REG_WRITE:
                 board.write_register(vcpu, addr, value)
+            elif kind == IoKind.PASTE:
+                answer = int(board.paste(vcpu, addr, value))
             elif kind == IoKind.RECLAIM:
                 answer = self.choices.choose("reclaim", 8)
             else:

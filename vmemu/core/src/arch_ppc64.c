@@ -136,6 +136,8 @@ static u64 *plain(struct vcpu *v, u32 r)
         u32 i = r - R_PPC64_VS0_HI;
         return env64(v, ENV_VSR + 16 * (i / 2) + (i % 2 ? 0 : 8));
     }
+    if (r >= R_PPC64_COPY0 && r <= R_PPC64_COPY15)
+        return &ppc64_of(v)->copy[r - R_PPC64_COPY0];
     if (ppc64_spr_of(r) >= 0)
         return spr(v, (u32)ppc64_spr_of(r));
     switch (r) {
@@ -149,6 +151,7 @@ static u64 *plain(struct vcpu *v, u32 r)
     case R_PPC64_VSCR_SAT_HI: return env64(v, ENV_VSCR_SAT + 8);
     case R_PPC64_VSCR_SAT_LO: return env64(v, ENV_VSCR_SAT);
     case R_PPC64_PRTBL: return &ppc64_of(v)->prtbl;
+    case R_PPC64_COPIED: return &ppc64_of(v)->copied;
     case R_PPC64_STALL_INSNS: return &ppc64_of(v)->stall_insns;
     default: return NULL;
     }

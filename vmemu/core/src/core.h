@@ -245,10 +245,11 @@ struct vm_exit {
 #define COST_ENTRY (100 * CYC)                          /* an exception or interrupt entered */
 
 /* Synchronous device access, served in Python (cffi callback). Reads put the answer in *value. */
-enum io_kind { IO_MMIO_READ, IO_MMIO_WRITE, IO_PORT_IN, IO_PORT_OUT, IO_REG_READ, IO_REG_WRITE, IO_CPUID, IO_RECLAIM };
+enum io_kind { IO_MMIO_READ, IO_MMIO_WRITE, IO_PORT_IN, IO_PORT_OUT, IO_REG_READ, IO_REG_WRITE, IO_CPUID, IO_RECLAIM, IO_PASTE };
 /* IO_REG_*: MSR number; arm64 packed op0:op1:crn:crm:op2 (2,3,4,4,3 bits); ppc64 SPR number */
 /* IO_CPUID (x86): addr = subleaf << 32 | leaf, value has four elements, EAX to EDX */
 /* IO_RECLAIM: a batch of victims is due; *value = by how many eighths of the frames the clock hand is moved on first */
+/* IO_PASTE (ppc64): 128 bytes, in memory order, for real address addr; value[0] = 1 when they were taken, 0 otherwise */
 #define IO_X86_CR8 (1ull << 32)                         /* IO_REG_*: CR8, the task priority */
 enum io_result { IO_OK, IO_FAULT, IO_STOP };            /* FAULT: #GP / UNDEF / program interrupt; STOP: exit run loop after this instruction */
 typedef int (*io_fn)(void *ctx, u32 vcpu, int kind, u64 addr, u32 size, u64 *value);
@@ -406,7 +407,8 @@ struct arch {
     void (*page_fault)(struct vcpu *, const struct walk *, u64 va, enum access);
     /* memory error at gva/gpa: #MC, synchronous external abort, machine check: into v->pend */
     void (*mem_error)(struct vcpu *, u64 gva, u64 gpa, enum access);
-    /* emu_start ended by UC_HOOK_INTR (v->intno) or INSN_INVALID (v->invalid): set v->pend, or fill `ex` (hcall, halt) and return true */
+    /* emu_start ended by UC_HOOK_INTR (v->intno) or INSN_INVALID (v->invalid): set v->pend, or fill `ex` (hcall, halt; EXIT_STAGE2: the
+     * page that the instruction at PC needs) and return true */
     bool (*trap)(struct vcpu *, struct vm_exit *ex);
     /* may the highest pending line be taken now? */
     bool (*irq_ready)(struct vcpu *);

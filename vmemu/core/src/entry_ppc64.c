@@ -63,23 +63,11 @@ static u64 misaligned_address(struct vcpu *v, u32 insn)
     return base + (u64)(i64)(int16_t)(insn & (insn >> 26 == 56 ? 0xfff0 : 0xfffc)); /* DQ-form lq, DS-form stq */
 }
 
-static bool is_copy_paste(u32 insn)
-{
-    u32 op = insn >> 26, xo = insn >> 1 & 0x3ff;
-
-    return op == 31 && (xo == 774 || xo == 902 || xo == 838);
-}
+void ppc64_misaligned(struct vcpu *v, u64 ea) { pend_data(v, PEND_EXCEPTION, VEC_ALIGN, ea, 0); }
 
 static bool program(struct vcpu *v, bool hypervisor)
 {
-    u32 insn, code = *env32(v, ENV_ERROR_CODE) & ~0xfu;
-
-    if (hypervisor && ppc64_copy_paste && ppc64_insn(v, *env64(v, ENV_NIP), &insn) && is_copy_paste(insn) &&
-        ppc64_copy_paste(v, insn)) {
-        *env64(v, ENV_NIP) += 4;
-        return false;
-    }
-    switch (code) {
+    switch (*env32(v, ENV_ERROR_CODE) & ~0xf) {
     case CODE_FP:
         ppc64_program(v, SRR1_FP);
         break;
@@ -128,9 +116,11 @@ bool ppc64_trap(struct vcpu *v, struct vm_exit *ex)
     case EXCP_PROGRAM:
         return program(v, false);
     case EXCP_HV_EMU:
+        if (ppc64_insn(v, *env64(v, ENV_NIP), &insn) && ppc64_is_copy_paste(insn))
+            return ppc64_copy_paste(v, insn, ex);
         return program(v, true);
     case EXCP_ALIGN:
-        pend_data(v, PEND_EXCEPTION, VEC_ALIGN, ppc64_insn(v, *env64(v, ENV_NIP), &insn) ? misaligned_address(v, insn) : 0, 0);
+        ppc64_misaligned(v, ppc64_insn(v, *env64(v, ENV_NIP), &insn) ? misaligned_address(v, insn) : 0);
         return false;
     case EXCP_FPU:
         pend(v, PEND_EXCEPTION, VEC_FPU, 0);

@@ -91,10 +91,13 @@ enum irq_ppc64 { IRQ_EXTERNAL = 1, IRQ_DECREMENTER = 2, IRQ_DOORBELL = 4, IRQ_RE
 
 #define TIMEBASE_HZ 512000000ull
 
+#define COPY_BYTES 128
+
 struct ppc64_state {
     u64 prtbl;                                          /* process table: base, and in bits 4:0 log2(bytes) - 12; ~0 = none */
     u64 stall_insns;                                    /* v->insns at the last interrupt entry ... */
     u32 stalls;                                         /* ... and how many entries saw the same: no progress */
+    u64 copied, copy[COPY_BYTES / 8];                   /* the copy buffer; copied 1: it is full */
     char why[96];
 };
 #define PRTBL_NONE (~0ull)
@@ -141,13 +144,14 @@ bool ppc64_irq_ready(struct vcpu *);
 bool ppc64_irq_take(struct vcpu *, struct vm_exit *);
 enum s2_result ppc64_deliver(struct vcpu *);
 void ppc64_program(struct vcpu *, u32 srr1);            /* pend a program interrupt at the current PC */
+void ppc64_misaligned(struct vcpu *, u64 ea);           /* pend an alignment interrupt */
 /* sense_ppc64.c */
 void ppc64_sense(struct vcpu *, u64 va, const u8 *page);
 bool ppc64_insn(struct vcpu *, u64 pc, u32 *insn);      /* the word at pc in the CPU's byte order */
-/*
- * copy, paste. and cp_abort need an accelerator behind them. A higher layer may install a handler: it does the instruction and
- * returns true (PC goes on), or false to leave it illegal. cp_abort itself is a no-op in the engine.
- */
-extern bool (*ppc64_copy_paste)(struct vcpu *, u32 insn);
+/* copy_ppc64.c */
+bool ppc64_is_copy_paste(u32 insn);
+bool ppc64_is_cpabort(u32 insn);
+bool ppc64_copy_paste(struct vcpu *, u32 insn, struct vm_exit *);  /* as ppc64_trap */
+void ppc64_copy_abort(struct vcpu *);
 
 #endif

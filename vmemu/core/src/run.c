@@ -293,6 +293,8 @@ static int go(struct vcpu *v)
     if (v->invalid || v->intno >= 0) {
         if (!a->trap(v, &v->exit))
             return EXIT_NONE;
+        if (v->exit.kind == EXIT_STAGE2)
+            return need_page(v, false);
         v->cycles += COST_EXIT;
         return leave(v, v->exit.kind);
     }

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Instructions that the engine would get wrong (engine.md 3): time base and timers (no clock inside; mfspr of PURR or VTB crashes
- * the process), darn (host randomness), and those that change what an address means, after which block tags must go too.
+ * the process), darn (host randomness), cpabort (no copy buffer inside), and those that change what an address means, after which
+ * block tags must go too.
  * Instructions are one word, so scanning a page is exact; both byte orders are looked at, since MSR[LE] may differ later.
  */
 #include "ppc64.h"
 
-bool (*ppc64_copy_paste)(struct vcpu *, u32 insn);
-
 enum { OP31 = 31 };
 enum { XO_WAIT = 30, XO_TLBIEL = 274, XO_TLBIE = 306, XO_MFSPR = 339, XO_MFTB = 371, XO_MTSPR = 467, XO_SLBIA = 498, XO_DARN = 755 };
 
-enum sensitive { NOT, READ_TIME, READ_DEC, WRITE_DEC, WRITE_TIME, CONTEXT, FLUSH, RANDOM, WAIT };
+enum sensitive { NOT, READ_TIME, READ_DEC, WRITE_DEC, WRITE_TIME, CONTEXT, FLUSH, RANDOM, WAIT, COPY_ABORT };
 
 static enum sensitive read_spr(u32 n)
 {
@@ -58,7 +57,7 @@ static enum sensitive classify(u32 insn)
     case XO_WAIT:
         return WAIT;
     default:
-        return NOT;
+        return ppc64_is_cpabort(insn) ? COPY_ABORT : NOT;
     }
 }
 
@@ -156,6 +155,9 @@ static void on_sensitive(uc_engine *uc, u64 pc, u32 size, void *user)
     case WAIT:                                          /* may end at any time: with interrupts off nothing else would end it */
         if (!(msr(v) & MSR_EE))
             skip(v);
+        break;
+    case COPY_ABORT:                                    /* does nothing in the engine */
+        ppc64_copy_abort(v);
         break;
     case NOT:
         break;

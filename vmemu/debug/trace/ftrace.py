@@ -44,11 +44,11 @@ _ARM64 = {
 }  # fmt: skip
 _PPC64 = {
     "stage2": "H_DATA_STORAGE", "fetch": "H_INST_STORAGE", "halt": "SYSCALL", "hcall": "SYSCALL", "mmio": "H_DATA_STORAGE",
-    "register": "H_EMUL_ASSIST",
+    "register": "H_EMUL_ASSIST", "paste": "H_EMUL_ASSIST",
 }  # fmt: skip
 _IO_REASON = {
     IoKind.MMIO_READ: "mmio", IoKind.MMIO_WRITE: "mmio", IoKind.PORT_IN: "port", IoKind.PORT_OUT: "port",
-    IoKind.REG_READ: "register", IoKind.REG_WRITE: "register", IoKind.CPUID: "cpuid",
+    IoKind.REG_READ: "register", IoKind.REG_WRITE: "register", IoKind.CPUID: "cpuid", IoKind.PASTE: "paste",
 }  # fmt: skip
 
 

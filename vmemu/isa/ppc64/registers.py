@@ -2,8 +2,8 @@
 """ppc64 registers: all that a snapshot or a state hash needs, in the order in which they may be set again.
 
 MSR comes last of the architecture's own: writing it recomputes the engine's translation flags. The last group is
-state that the processor has but no program can read: reservation, process table location, progress watch of the
-interrupt entry.
+state that the processor has but no program can read: reservation, process table location, copy buffer, progress watch of
+the interrupt entry.
 "ISA" is Power ISA 3.1B. Bits are numbered from the least significant here, as everywhere in vmemu.
 """
 
@@ -105,6 +105,8 @@ REGISTERS: tuple[Register, ...] = (
     Register("reserve_val", group="hidden"),
     Register("reserve_val2", group="hidden"),
     Register("prtbl", group="hidden", source="process table base | log2(bytes) - 12; all ones: none"),
+    Register("copied", group="hidden", source="1: the buffer of copy and paste. is full (ISA Book II 4.4)"),
+    *(Register(f"copy{i}", group="hidden", source=f"its bytes {8 * i} to {8 * i + 7}") for i in range(16)),
     Register("stall_insns", group="hidden", source="instruction count at the last interrupt entry"),
     Register("stalls", group="hidden", source="interrupt entries since then"),
 )

@@ -49,6 +49,7 @@ PATTERNS: tuple[Pattern, ...] = (
     Pattern("tlbiel", _X_MASK, _x(274), "block tags follow the TLB"),
     Pattern("tlbie", _X_MASK, _x(306), "broadcast to the other vCPUs"),
     Pattern("slbia", _X_MASK, _x(498), "block tags follow the TLB"),
+    Pattern("cpabort", _X_MASK, _x(838), "the copy buffer is the C unit's"),
     Pattern("darn", _X_MASK, _x(755), "host randomness"),
     Pattern("wait", _X_MASK, _x(30), "with interrupts off nothing would end it"),
 )
