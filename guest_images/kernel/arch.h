@@ -12,7 +12,7 @@
  *
  * BOOT. Firmware jumps to the ELF entry (physical). Arch code on CPU 0 makes the linear map (all RAM up to LINEAR_MAX at KBASE,
  * big pages, kernel only), moves to virtual addresses on a boot stack of at least 8 KiB in .bss and calls kmain(dtb), dtb being
- * the device tree's linear-map address. arch_putc must work from then on, before arch_init. kmain then does: device tree,
+ * the device tree's linear-map address. arch_write must work from then on, before arch_init. kmain then does: device tree,
  * command line, pinned pool, frames (kalloc works from here), arch_init, first task, scheduler (never returns; the boot stack
  * stays in use as CPU 0's scheduler and idle stack).
  *
@@ -136,8 +136,8 @@ int arch_start_cpu(int cpu, u64 hwid, u64 stack_top);
 /* Interrupt the CPU with this number in the device tree: trap_ipi there, also when it is in arch_idle. Interrupts off. */
 void arch_send_ipi(u64 hwid);
 
-/* One byte to the console, synchronously; works before arch_init. Adds no carriage return. */
-void arch_putc(int c);
+/* n bytes to the console, synchronously; works before arch_init. Adds no carriage return. */
+void arch_write(const char *s, size_t n);
 
 /* One byte from the console, or -1 when none is waiting. Never waits. */
 int arch_getc(void);

@@ -12,8 +12,7 @@ void console_write(const char *s, size_t n)
     bool locked = !panicking && !holding(&console_lock);
     if (locked)
         lock(&console_lock);
-    for (size_t i = 0; i < n; i++)
-        arch_putc((u8)s[i]);
+    arch_write(s, n);
     if (locked)
         unlock(&console_lock);
 }

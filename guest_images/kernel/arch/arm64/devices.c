@@ -10,11 +10,13 @@
 #define UART_FR_RXFE 0x10
 #define UART_FR_TXFF 0x20
 
-void arch_putc(int c)
+void arch_write(const char *s, size_t n)
 {
-    while (*mmio32(UART_BASE + UART_FR) & UART_FR_TXFF)
-        ;
-    *mmio32(UART_BASE + UART_DR) = (u32)c;
+    for (; n; n--, s++) {
+        while (*mmio32(UART_BASE + UART_FR) & UART_FR_TXFF)
+            ;
+        *mmio32(UART_BASE + UART_DR) = (u8)*s;
+    }
 }
 
 int arch_getc(void)

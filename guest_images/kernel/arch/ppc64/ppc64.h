@@ -37,6 +37,7 @@ enum {
     H_PUT_TERM_CHAR = 0x58, H_GET_TERM_CHAR = 0x54, H_EOI = 0x64, H_CPPR = 0x68, H_IPI = 0x6c, H_XIRR = 0x74, H_REGISTER_VPA = 0xdc, H_CEDE = 0xe0,
     H_SET_MODE = 0x31c, H_REGISTER_PROC_TBL = 0x37c, H_RTAS = 0xf000, H_VMEMU_EXIT = 0xf0ff
 };
+enum { H_SUCCESS = 0, H_BUSY = 1 };
 
 /* r3 in and out, r4..r7 in; out[0..2] = r4..r6 when out is not NULL. */
 s64 hcall(u64 token, u64 a, u64 b, u64 c, u64 d, u64 *out);
@@ -45,5 +46,19 @@ extern char secondary_start[];          /* start.S */
 
 /* vm.c */
 void mmu_boot(void);
+
+/* rtas.c: the status of a service of the device tree; it reads the tree, which may be paged out */
+enum { RTAS_ARGS = 8 };
+int rtas_call(const char *service, u32 count, const u32 *args);
+
+/*
+ * xics.c. A handler gets the XIRR and has to end it with xics_eoi: a source interrupts again only after that. It runs with
+ * interrupts off and no lock held.
+ */
+typedef void xics_handler(u32 xirr);
+bool xics_connect(u32 source, xics_handler *handler);   /* and let it interrupt this CPU; false: no such source, or too many */
+bool xics_route(u32 source, u64 hwid);                  /* let it interrupt that CPU */
+void xics_eoi(u32 xirr);
+void xics_init_cpu(void);
 
 #endif

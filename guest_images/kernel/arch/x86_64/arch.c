@@ -7,11 +7,13 @@
 
 _Static_assert(sizeof(struct local) <= PAGE_SIZE, "one page");
 
-void arch_putc(int c)
+void arch_write(const char *s, size_t n)
 {
-    while (!(inb(COM1 + 5) & 0x20))
-        arch_relax();
-    outb(COM1, (u8)c);
+    for (; n; n--, s++) {
+        while (!(inb(COM1 + 5) & 0x20))
+            arch_relax();
+        outb(COM1, (u8)*s);
+    }
 }
 
 int arch_getc(void) { return inb(COM1 + 5) & 1 ? inb(COM1) : -1; }
