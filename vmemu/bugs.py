@@ -8,6 +8,7 @@ is registered here, because the guest has no Python: its switch reaches the kern
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
@@ -31,6 +32,15 @@ class Bug:
 
 
 BUGS: dict[str, Bug] = {}
+#: Modules of the rooms above that register bugs when they are imported, as plug-ins: imported when somebody asks for bugs.
+ROOMS = ("vmemu.machine.boards.bugs",)
+
+
+def known() -> dict[str, Bug]:
+    """All bugs, by id."""
+    for room in ROOMS:
+        importlib.import_module(room)
+    return BUGS
 
 
 def register(bug: Bug) -> Bug:
@@ -45,7 +55,7 @@ def resolve(names: Iterable[str]) -> list[Bug]:
     """The bugs of these names, each once, in the order given. ConfigError for an unknown one."""
     found: dict[str, Bug] = {}
     for name in names:
-        if name not in BUGS:
+        if name not in BUGS and name not in known():
             near = difflib.get_close_matches(name, BUGS, 1)
             hint = f"did you mean {near[0]}?" if near else "`vmemu bugs` lists them"
             raise ConfigError(f"--bug {name}: unknown bug, {hint}")

@@ -218,6 +218,26 @@ def test_register_vpa() -> None:
     assert not vpa.poke(1, 0, b"a")
 
 
+def test_registering_a_vpa_again_starts_afresh() -> None:
+    memory, vpa = make_vpa()
+    for at in (0x8000, 0x9000):
+        memory.write(at, b"\xff" * 640)
+        memory.write(at + 4, (640).to_bytes(2, "big"))
+    vpa.register(flags(1), 0, 0x8000)
+    assert memory.word(0x8000 + 0x17D, 3) == memory.word(0x8000 + 0x118, 8) == 0
+    assert memory.word(0x8000 + 0xB9, 1) == 0xFF  # the first time it is the guest's to say
+    memory.write(0x80B9, b"\x02")
+    vpa.waited(0, 43_520)
+    vpa.waited(0, 1)
+    assert (memory.word(0x8108, 8), memory.word(0x8110, 8)) == (2, 43_521)
+    for at in (0x9000, 0x8000):  # the last one wins
+        vpa.register(flags(1), 0, at)
+        assert vpa.address(0) == at
+        assert memory.word(at + 0xB9, 1) == 0
+        assert memory.word(at + DISPATCH_COUNT) == 2
+    vpa.waited(1, 5)  # no VPA: nothing to count in
+
+
 def test_vpa_rules() -> None:
     memory, vpa = make_vpa()
     assert refusal(vpa, 1, 2, 0x8000) == H_PARAMETER  # no such CPU

@@ -155,8 +155,8 @@ def test_cede_for_nothing_is_a_stall(tmp_path: Path) -> None:
     assert "vCPU 0" in result.reason
 
 
-def test_hypercall_from_problem_state_is_privileged(tmp_path: Path) -> None:
-    """A radix tree of one 1 GiB leaf for everybody; the program's `sc 1` must end at 0x700."""
+def problem_state(tmp_path: Path, **options: object) -> Machine:
+    """A program, in a radix tree of one 1 GiB leaf for everybody, that makes a hypercall and then traps to 0x700."""
     table = struct.pack(">QQ", 2 << 61 | 0x41000 | 1 << 5 | 9, 0)  # RTS 17: 48 bits; 9-9 and a leaf at 1 GiB
     code = [
         *li64(20, 0x40000),
@@ -171,17 +171,64 @@ def test_hypercall_from_problem_state_is_privileged(tmp_path: Path) -> None:
         mtspr(26, 3),
         *li64(3, 1 << 63 | 0xD032),
         mtspr(27, 3),
+        *li64(3, 0xF0FF),
+        *li64(4, 1),
         RFID,
     ]
     code += [0x60000000] * (0x100 - len(code)) + [SC1, TRAP]
-    keep = [0x7C7A02A6, *li64(20, 0x20000), std(3, 0, 20), 0x7C7B02A6, std(3, 8, 20)]  # SRR0 and SRR1
+    mfsrr0, mfsrr1 = 0x7C7A02A6, 0x7C7B02A6
+    keep = [*li64(20, 0x20000), std(3, 16, 20), mfsrr0, std(3, 0, 20), mfsrr1, std(3, 8, 20)]
     vectors = {0x700: keep + leave(9), 0x300: leave(0x30), 0x400: leave(0x40)}
-    machine = boot(code, tmp_path, vectors)
+    return boot(code, tmp_path, vectors, **options)
+
+
+def test_hypercall_from_problem_state_is_refused(tmp_path: Path) -> None:
+    """LoPAR 2.9 5.3 R1-11."""
+    machine = problem_state(tmp_path)
     assert machine.run().guest_status == 9
-    srr0, srr1 = struct.unpack(">QQ", machine.read_guest(0x20000, 16))
-    assert srr0 == 0x10400
-    assert srr1 & 0x783F0000 == 0x40000
+    srr0, srr1, r3 = struct.unpack(">QQq", machine.read_guest(0x20000, 24))
+    assert (srr0, srr1 & 0x783F0000, r3) == (0x10404, 0x20000, -3)  # the trap behind it
     assert srr1 & 0x4000
+
+
+def test_kvm_has_problem_state_take_a_program_interrupt(tmp_path: Path) -> None:
+    machine = problem_state(tmp_path, bugs=("kvm-sc1",))
+    assert machine.run().guest_status == 9
+    srr0, srr1, r3 = struct.unpack(">QQq", machine.read_guest(0x20000, 24))
+    assert (srr0, srr1 & 0x783F0000, r3) == (0x10400, 0x40000, 0xF0FF)
+    assert srr1 & 0x4000
+
+
+def test_dispatch_count_is_even_from_the_first_instruction_on(tmp_path: Path) -> None:
+    """Odd while ceded (LoPAR 11.1.1); the handler that the interrupt wakes reads it without having called anybody."""
+    vpa = 0x30000
+    lwz = 0x80000000 | 21 << 21 | 20 << 16 | 0x100  # lwz r21, 0x100(r20)
+    setup = [
+        *li64(20, vpa), *li64(4, 0x280 << 16), std(4, 0, 20), *call(0xDC, 1 << 45, 0, vpa), *li64(4, 51_200), mtspr(22, 4), *call(0xE0),
+    ]  # fmt: skip
+    handler = [*li64(20, vpa), lwz, *li64(20, 0x20000), std(21, 0, 20), *leave(3)]
+    machine = boot([*setup, TRAP], tmp_path, {0x900: handler})
+    seen = []
+    machine.run(at=(len(setup), lambda m: seen.append(int.from_bytes(m.read_guest(vpa + 0x100, 4), "big"))))
+    assert machine.guest_status == 3
+    assert seen == [3]
+    assert struct.unpack(">Q", machine.read_guest(0x20000, 8)) == (4,)
+
+
+def test_page_usage_needs_cmo(tmp_path: Path) -> None:
+    """H_PAGE_INIT with a usage state, before and after client architecture support; then with reserved memory."""
+    unused = 0xE << 32  # change, unused
+    vectors = struct.pack(">IIII", 0xFFFF0000, 0x00800000, 0, 0xFFFFFFFF) + b"\4" + b"\0\0" * 4 + b"\3\0\0\0\x80"
+    words = struct.unpack(">4Q", vectors.ljust(32, b"\0"))
+    store = [*li64(21, 0x38000)]
+    for i, word in enumerate(words):
+        store += [*li64(3, word), std(3, 8 * i, 21)]
+    before = call(0x2C, unused, 0x30000, 0)
+    assert results(tmp_path, before, [*store, *call(0xF002, 0x38000, 0, 0)], before, call(0x2C, unused, 1 << 40, 0)) == [-4, 0, 0, -4]
+
+
+def test_vio_signal_knows_no_unit_yet(tmp_path: Path) -> None:
+    assert results(tmp_path, call(0x104, 0x71000002, 1)) == [-4]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import click
 
-from vmemu.bugs import BUGS
+from vmemu.bugs import known
 from vmemu.cli.output import print_json, print_table
 
 
@@ -13,7 +13,7 @@ from vmemu.cli.output import print_json, print_table
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def bugs(as_json: bool) -> int:
     """List the known bugs, who implements each, and what goes wrong."""
-    found = [BUGS[name] for name in sorted(BUGS)]
+    found = [bug for _, bug in sorted(known().items())]
     if as_json:
         print_json([bug.to_json() for bug in found])
     else:

@@ -18,6 +18,11 @@ ALIGN = 128  # one L1 line
 MIN_VPA, MIN_DTL = 640, 48
 SIZE_OFFSET, STATUS_OFFSET, DISPATCH_COUNT = 0x04, 0x09, 0x100
 SHARED_PROCESSOR = 0x02
+#: Byte 0xb9: interrupts that the OS wants, and what it gives away while idle.
+INTERRUPTS = 0xB9
+FAULT_COUNT, FAULT_WAIT = 0x108, 0x110  # pages waited for, and how long in time base ticks
+#: (offset, bytes) of the fields that the hypervisor writes: zero when a VPA is registered.
+HYPERVISOR_FIELDS = ((DISPATCH_COUNT, 32), (0x17D, 3), (0x218, 8))
 
 
 class Sub(IntEnum):
@@ -83,10 +88,14 @@ class Vpa(NoWindow, Quiet):
         size = int.from_bytes(self._read(address + SIZE_OFFSET, 2), "big")
         if size < MIN_VPA or address % 4096 + size > 4096 or not self._is_ram(address, size):
             raise Refused(H_PARAMETER)
-        areas.vpa = (address, size)
+        again, areas.vpa = areas.vpa is not None, (address, size)
         status = self._read(address + STATUS_OFFSET, 1)[0]
         self._write(address + STATUS_OFFSET, bytes([status | SHARED_PROCESSOR]))
-        self._write(address + DISPATCH_COUNT, (2).to_bytes(4, "big"))  # dispatched once: even means running
+        for offset, length in HYPERVISOR_FIELDS:
+            self._write(address + offset, bytes(length))
+        self._write(address + DISPATCH_COUNT, (2 + areas.ceded).to_bytes(4, "big"))  # even: dispatched
+        if again:  # the last registration wins, and starts afresh
+            self._write(address + INTERRUPTS, b"\0")
 
     def _buffer(self, areas: Areas, address: int, least: int) -> tuple[int, int]:
         self._check_address(address)
@@ -121,7 +130,7 @@ class Vpa(NoWindow, Quiet):
         return areas.ceded
 
     def dispatched(self, cpu: int) -> None:
-        """The CPU runs again. Told at its first call or timer access after waiting: the count is odd so long."""
+        """The CPU runs again: the count becomes even before its first instruction."""
         areas = self.areas[cpu]
         if areas.ceded:
             areas.ceded = False
@@ -133,6 +142,17 @@ class Vpa(NoWindow, Quiet):
         at = areas.vpa[0] + DISPATCH_COUNT
         count = int.from_bytes(self._read(at, 4), "big")
         self._write(at, (count + 1 + (count + 1 + odd) % 2 & 0xFFFF_FFFF).to_bytes(4, "big"))
+
+    def waited(self, cpu: int, ticks: int) -> None:
+        """The CPU had to wait for a page, so many ticks of the time base."""
+        vpa = self.areas[cpu].vpa
+        if vpa is not None:
+            self._add(vpa[0] + FAULT_COUNT, 1)
+            self._add(vpa[0] + FAULT_WAIT, ticks)
+
+    def _add(self, at: int, value: int) -> None:
+        total = int.from_bytes(self._read(at, 8), "big") + value
+        self._write(at, (total & (1 << 64) - 1).to_bytes(8, "big"))
 
     # --------------------------------------------------------- for protocols above
     def address(self, cpu: int) -> int | None:

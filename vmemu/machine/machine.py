@@ -155,6 +155,10 @@ class Machine:
     def kick(self, vcpu: int) -> None:
         self.vcpus[vcpu].kick()
 
+    def has_bug(self, name: str) -> bool:
+        """Was this known bug switched on (`vmemu.bugs`)?"""
+        return self.options is not None and name in self.options.bugs
+
     def deadline_changed(self) -> None:
         """A device's next deadline moved. A later one needs nothing: the run comes back at the old one and looks again."""
         deadline = self._next_deadline()

@@ -94,13 +94,13 @@ static bool syscall_or_hcall(struct vcpu *v, struct vm_exit *ex)
         v->count[C_SYSCALL]++;
         return false;
     }
-    if (level == 1 && !(msr(v) & MSR_PR)) {
+    if (level == 1) {                                   /* from problem state too: the board knows what its platform says */
         ex->kind = EXIT_HCALL;
         ex->nr = (u32)*gpr(v, 3);
         return true;
     }
     *env64(v, ENV_NIP) -= 4;
-    ppc64_program(v, level == 1 ? SRR1_PRIVILEGED : SRR1_ILLEGAL);  /* LEV 1 in problem state: what a radix guest of KVM sees */
+    ppc64_program(v, SRR1_ILLEGAL);
     return false;
 }
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from vmemu.devices import hvc, papr, rtas
+from vmemu.devices import cas, hvc, papr, rtas
+from vmemu.devices.cas import Cas
 from vmemu.devices.decrementer import Decrementer
 from vmemu.devices.hvc import Hvc
-from vmemu.devices.papr import H_FUNCTION, H_P2, H_P3, H_P4, H_PARAMETER, H_SUCCESS, H_UNSUPPORTED_FLAG, Refused
+from vmemu.devices.page_usage import CHANGE, PageUsage
+from vmemu.devices.papr import H_FUNCTION, H_P2, H_P3, H_P4, H_PARAMETER, H_PRIVILEGE, H_SUCCESS, H_UNSUPPORTED_FLAG, Refused
 from vmemu.devices.rtas import Rtas
+from vmemu.devices.vio import VioSignals
 from vmemu.devices.vpa import Vpa
 from vmemu.devices.xics import Xics
 from vmemu.isa.ppc64.registers import LPCR
 from vmemu.machine.board import Board, Outcome, SystemRegister
+from vmemu.machine.boards.bugs import KVM_SC1
 from vmemu.machine.fdt import Node, cells, cells64, flatten
 
 if TYPE_CHECKING:
@@ -30,13 +34,17 @@ RTAS_BASE, RTAS_ENTRY, RTAS_SIZE = 0x8000, 0x8100, 0x1000
 TIMEBASE_HZ = 512_000_000
 SPR_DEC = 22
 MSR_RESET = 1 << 63 | 1 << 12  # SF, ME: real mode
-MSR_EE = 1 << 15
+MSR_EE, MSR_PR = 1 << 15, 1 << 14
+PROGRAM, SRR1_PRIVILEGED = 0x700, 0x40000
 EXTERNAL_LINE, DECREMENTER_LINE = 0, 1  # enum irq_ppc64
 
 H_SET_SPRG0, H_PAGE_INIT, H_GET_TERM_CHAR, H_PUT_TERM_CHAR = 0x24, 0x2C, 0x54, 0x58
 H_EOI, H_CPPR, H_IPI, H_IPOLL, H_XIRR = 0x64, 0x68, 0x6C, 0x70, 0x74
-H_REGISTER_VPA, H_CEDE, H_CONFER, H_PROD = 0xDC, 0xE0, 0xE4, 0xE8
-H_RANDOM, H_SET_MODE, H_REGISTER_PROC_TBL, H_RTAS, H_VMEMU_EXIT = 0x300, 0x31C, 0x37C, 0xF000, 0xF0FF
+H_REGISTER_VPA, H_CEDE, H_CONFER, H_PROD, H_VIO_SIGNAL = 0xDC, 0xE0, 0xE4, 0xE8, 0x104
+H_RANDOM, H_SET_MODE, H_REGISTER_PROC_TBL = 0x300, 0x31C, 0x37C
+H_RTAS, H_CAS, H_VMEMU_EXIT = 0xF000, 0xF002, 0xF0FF  # the platform's own range
+#: Sets of hypercalls that every partition has, as /rtas names them (LoPAR 2.9, "ibm,hypertas-functions").
+HYPERTAS = ("hcall-term", "hcall-interrupt", "hcall-splpar", "hcall-vio")
 
 #: H_SET_MODE resources
 MODE_TRANSLATION, MODE_ENDIAN = 3, 4
@@ -80,20 +88,25 @@ class Pseries(Board):
         super().__init__(machine)
         self.cpus = len(machine.vcpus)
         memory = (machine.is_ram, machine.read_guest, machine.write_guest)
-        self.xics = Xics(self.cpus, lambda cpu, level: machine.set_irq(cpu, EXTERNAL_LINE, level))
-        self.decrementer = Decrementer(
-            self.cpus, self._ticks, lambda cpu, level: machine.set_irq(cpu, DECREMENTER_LINE, level),
-            machine.deadline_changed,
-        )  # fmt: skip
         self.vpa = Vpa(self.cpus, *memory)
+        self.xics = Xics(self.cpus, lambda cpu, level: self._set_line(cpu, EXTERNAL_LINE, level))
+        self.decrementer = Decrementer(
+            self.cpus, self._ticks, lambda cpu, level: self._set_line(cpu, DECREMENTER_LINE, level), machine.deadline_changed
+        )
         self.hvc = Hvc(machine.console.put, machine.console.get)
         self.rtas = Rtas(
             machine.now, machine.console.put, machine.power_off, self.xics, *memory, processors=Processors(machine)
         )
         self.random = papr.RandomNumbers()
+        self.cas = Cas(*memory)
+        self.vio = VioSignals()
+        self.page_usage = PageUsage()
+        #: Sets of hypercalls that the device tree names; protocols add theirs.
+        self.hypertas = list(HYPERTAS)
+        self.offer_cmo(True)
         self.devices = {
             "xics": self.xics, "decrementer": self.decrementer, "vpa": self.vpa, "hvc": self.hvc, "rtas": self.rtas,
-            "random": self.random,
+            "random": self.random, "cas": self.cas, "vio": self.vio, "page_usage": self.page_usage,
         }  # fmt: skip
         self.registers[SPR_DEC] = SystemRegister("DEC", self._read_dec, self._write_dec)
         self._add_hcalls()
@@ -107,13 +120,22 @@ class Pseries(Board):
         """The CPU's time base, exactly as the C unit answers mftb."""
         return self.machine.vcpus[cpu].cycles * TIMEBASE_HZ // (self.cpu_hz * 64)
 
+    def _set_line(self, cpu: int, line: int, level: bool) -> None:
+        """Whoever has ceded has its interrupts on: any line wakes it."""
+        if level:
+            self.vpa.dispatched(cpu)
+        self.machine.set_irq(cpu, line, level)
+
     def _read_dec(self, vcpu: CoreVcpu) -> int:
-        self.vpa.dispatched(vcpu.id)
         return self.decrementer.read_dec(vcpu.id)
 
     def _write_dec(self, vcpu: CoreVcpu, value: int) -> None:
-        self.vpa.dispatched(vcpu.id)
         self.decrementer.write_dec(vcpu.id, value)
+
+    def offer_cmo(self, on: bool) -> None:
+        """Whether the partition may negotiate cooperative memory over-commitment. Before the device tree is built."""
+        self.cas.offer(cas.CMO, on)
+        self.hypertas = [name for name in self.hypertas if name != "hcall-cmo"] + ["hcall-cmo"] * on
 
     def reset_vcpu(self, vcpu: CoreVcpu, entry: int, dtb: int, kernel_entry: int) -> None:
         vcpu.set("msr", MSR_RESET)
@@ -127,12 +149,22 @@ class Pseries(Board):
     # --------------------------------------------------------------- hypercalls
     def on_hcall(self, vcpu: CoreVcpu, number: int) -> Outcome:
         """`sc 1`: token in r3, arguments from r4, status back in r3."""
-        self.vpa.dispatched(vcpu.id)
+        if vcpu.get("msr") & MSR_PR:
+            return self._from_problem_state(vcpu)
         handler = self.hcalls.get(vcpu.get("r3"))
         if handler is None:
             vcpu.set("r3", H_FUNCTION)
             return Outcome.HANDLED
         return handler(vcpu)
+
+    def _from_problem_state(self, vcpu: CoreVcpu) -> Outcome:
+        """LoPAR 2.9 5.3, R1-11: the caller is told. KVM has radix guests take a program interrupt instead."""
+        if self.machine.has_bug(KVM_SC1.id):
+            vcpu.set("pc", vcpu.get("pc") - 4)
+            vcpu.inject_exception(PROGRAM, aux=SRR1_PRIVILEGED)
+        else:
+            vcpu.set("r3", H_PRIVILEGE)
+        return Outcome.HANDLED
 
     def _add_hcalls(self) -> None:
         """Calls of the form (r4, r5, ...) -> results in r4, r5, ...; Refused is the status."""
@@ -150,10 +182,12 @@ class Pseries(Board):
             H_REGISTER_VPA: (3, lambda cpu, *args: self.vpa.register(*args)),
             H_CONFER: (2, lambda cpu, *args: None),
             H_PROD: (1, lambda cpu, target: self._prod(target)),
+            H_VIO_SIGNAL: (2, lambda cpu, unit, mode: self.vio.signal(unit, mode)),
             H_RANDOM: (0, lambda cpu: (self.random.next(),)),
             H_SET_MODE: (4, lambda cpu, *args: self._set_mode(*args)),
             H_REGISTER_PROC_TBL: (4, lambda cpu, *args: self._process_table(*args)),
             H_RTAS: (1, lambda cpu, buffer: self.rtas.call(buffer, cpu)),
+            H_CAS: (3, lambda cpu, *args: self.cas.call(*args)),
             H_VMEMU_EXIT: (1, lambda cpu, status: self.machine.power_off(status & 0xFF)),
         }
         for token, (count, call) in simple.items():
@@ -181,17 +215,21 @@ class Pseries(Board):
         """H_CEDE: interrupts on, wait for one or for a prod (LoPAR 11.3.3)."""
         vcpu.set("msr", vcpu.get("msr") | MSR_EE)
         vcpu.set("r3", H_SUCCESS)
-        if vcpu.irq_lines or not self.vpa.cede(vcpu.id):
+        if not self.vpa.cede(vcpu.id):
+            return Outcome.HANDLED
+        if vcpu.irq_lines:
+            self.vpa.dispatched(vcpu.id)
             return Outcome.HANDLED
         return Outcome.HALT
 
     def _prod(self, target: int) -> None:
         if self.vpa.prod(target):
+            self.vpa.dispatched(target)
             self.machine.wake(target)
 
     def _page_init(self, flags: int, target: int, source: int) -> None:
         machine = self.machine
-        if target % 4096 or not machine.is_ram(target, 4096):
+        if target % 4096 or not machine.is_ram(target, 4096) or (flags & CHANGE and not self.cas.has(cas.CMO)):
             raise Refused(H_PARAMETER)
         if flags & COPY_PAGE:
             if source % 4096 or not machine.is_ram(source, 4096):
@@ -199,6 +237,7 @@ class Pseries(Board):
             machine.write_guest(target, machine.read_guest(source, 4096))
         elif flags & ZERO_PAGE:
             machine.write_guest(target, bytes(4096))
+        self.page_usage.set(target // 4096, flags)
 
     def _set_mode(self, flags: int, resource: int, value1: int, value2: int) -> None:
         if resource not in (MODE_TRANSLATION, MODE_ENDIAN):
@@ -248,6 +287,7 @@ class Pseries(Board):
         self._cpu_nodes(root)
         services = root.add("rtas").set("rtas-size", RTAS_SIZE).set("linux,rtas-base", RTAS_BASE)
         services.set("linux,rtas-entry", RTAS_ENTRY)
+        services.set("ibm,hypertas-functions", self.hypertas)
         for name, token in rtas.TOKENS.items():
             services.set(name, token)
         devices = root.add("vdevice").set("device_type", "vdevice").set("compatible", "IBM,vdevice")
