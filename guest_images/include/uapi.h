@@ -23,7 +23,27 @@ enum {
     SYS_sysinfo = 16,   /* (struct sysinfo *) */
     SYS_getcpu = 17,    /* ()                              number of the CPU that runs this */
     SYS_setcpus = 18,   /* (mask of CPUs, or 0 for all)    run on these only, from now on; -EINVAL */
+    SYS_hook = 19,      /* (HOOK_*, a, b)                  what only tests need; -ENOSYS: not on this machine */
     NSYSCALL
+};
+
+/* A token is 0 or positive here; the results of the machine's own (from 32) are in arch/<isa>/hooks.c. */
+enum {
+    HOOK_TOKEN_WAIT = 1,        /* (token)      1: has slept, 0: the wake had come first */
+    HOOK_TOKEN_WAKE = 2,        /* (token) */
+    HOOK_TOKEN_WAKE_SHARED = 3, /* (token) */
+    HOOK_TOKEN_WAKE_ALL = 4,    /* ()           all that were told on this CPU */
+    HOOK_MARKERS = 5,           /* (n)          markers at most, from now on */
+    HOOK_APF_INFO = 6,          /* (struct apf_info *) */
+    HOOK_ATOMIC_READ = 7,       /* (addr)       a byte of user memory, read where the kernel must not sleep but is interrupted */
+    HOOK_CPU_ONLINE = 8,        /* (n, 0 or 1)  take a CPU out of service or put it back; -EINVAL: there is no other */
+    HOOK_RDMSR = 32,            /* x86-64: (msr, u64 *)        -EINVAL: #GP */
+    HOOK_WRMSR = 33,            /* x86-64: (msr, value) */
+    HOOK_LAPIC = 34,            /* x86-64: (register, value)   write */
+    HOOK_APF_HOLD = 35,         /* x86-64: (0 or 1)            this CPU's ready interrupt leaves the slot as it is */
+    HOOK_APF_TAKE = 36,         /* x86-64: ()                  take what is in the slot now */
+    HOOK_APF_WORDS = 37,        /* x86-64: ()                  reason, and token << 32 */
+    HOOK_APF_AREA = 38,         /* x86-64: (n)                 physical address of CPU n's area */
 };
 
 enum { SIGILL = 4, SIGBUS = 7, SIGKILL = 9, SIGSEGV = 11, SIGTERM = 15, NSIG = 32 };
@@ -47,6 +67,13 @@ struct sysinfo {
     unsigned long long user_pages;      /* frames for user memory in all */
     unsigned long long free_pages;      /* of them not promised to anyone */
     unsigned long long boot_ncpu;       /* CPUs that run */
+};
+
+struct apf_info {
+    unsigned long long sleeping, markers, waits, wakes, early, halts, broadcasts, spins, asleep_ns;
+    unsigned long long own_waits, own_ns;       /* of the task that asks: pages slept for, and how long */
+    unsigned long long active;                  /* 1: this CPU takes notifications */
+    char name[16];                              /* the front-end's */
 };
 
 #endif

@@ -132,20 +132,6 @@ bool may_sleep(void)
     return c->task && !c->locks && (!c->atomic || bug(BUG_APF_SLEEP_ATOMIC));
 }
 
-void atomic_enter(void)
-{
-    u64 irq = irq_save();
-    mycpu()->atomic++;
-    irq_restore(irq);
-}
-
-void atomic_leave(void)
-{
-    u64 irq = irq_save();
-    mycpu()->atomic--;
-    irq_restore(irq);
-}
-
 /* Until n is in no bucket. The lock is held, again at the end. */
 static void sleep_until_woken(struct bucket *b, struct node *n)
 {

@@ -38,12 +38,8 @@ void token_wake_all(void);
 /* This CPU has no notification in hand: on the way to user mode, or without a task. Interrupts off, no lock held. */
 void token_quiet(void);
 
-/* May what runs here be put to sleep? Not without a task, not with a lock, not inside atomic_enter. Interrupts off. */
+/* May what runs here be put to sleep? Not without a task, not with a lock, not where cpu.atomic says no. Interrupts off. */
 bool may_sleep(void);
-
-/* A section with interrupts on that must not sleep; nests. Counted for the CPU: it must not sleep, so it does not move. */
-void atomic_enter(void);
-void atomic_leave(void);
 
 /*
  * What the host may read at any time (note.S; vmemu/machine/elf.py has the order). Changed atomically.

@@ -10,10 +10,18 @@
     X(BUG_FORK_NO_FLUSH, "fork-no-flush", "fork leaves writable translations of shared pages in the TLB") \
     X(BUG_APF_NO_MARKER, "apf-no-marker", "a wake that comes before its sleeper is forgotten: the task sleeps for ever") \
     X(BUG_APF_WAKE_ONE, "apf-wake-one", "a wake reaches one sleeper of its token: the others sleep for ever") \
-    X(BUG_APF_ALLOC_LOCKED, "apf-alloc-locked", "a marker is waited for with the bucket locked: both CPUs spin for ever when none is left") \
-    X(BUG_APF_NO_SECOND_LOOK, "apf-no-second-look", "a marker is left although the sleeper came while it was fetched: he sleeps for ever") \
-    X(BUG_APF_DROP_MARKERS, "apf-drop-markers", "wake-all drops markers and never frees them: they run out, and who comes later sleeps for ever") \
-    X(BUG_APF_SLEEP_ATOMIC, "apf-sleep-atomic", "a notification puts kernel code to sleep where it must not: panic in sched")
+    X(BUG_APF_ALLOC_LOCKED, "apf-alloc-locked", "a marker is waited for with the bucket locked: both CPUs spin for ever when there is none") \
+    X(BUG_APF_NO_SECOND_LOOK, "apf-no-second-look", "a marker is left though its sleeper came meanwhile: he sleeps for ever") \
+    X(BUG_APF_DROP_MARKERS, "apf-drop-markers", "wake-all drops markers without freeing them: they run out, latecomers sleep for ever") \
+    X(BUG_APF_SLEEP_ATOMIC, "apf-sleep-atomic", "kernel code that must not sleep is put to sleep: panic in sched") \
+    X(BUG_APF_EARLY_AS_FAULT, "apf-early-as-fault", "away after here is taken for a fault of the task: SIGSEGV at a token") \
+    X(BUG_APF_LATE_REASON, "apf-late-reason", "kvm-2010: another notification comes before the reason is read: SIGSEGV at a token") \
+    X(BUG_APF_NO_EOI, "apf-no-eoi", "kvm: no end of the ready interrupt: it comes once, and tasks sleep for ever") \
+    X(BUG_APF_NO_ACK, "apf-no-ack", "kvm: tokens are not acknowledged: the next one comes late or never") \
+    X(BUG_APF_NO_BROADCAST, "apf-no-broadcast", "kvm: wake-all is taken for a token: a marker stays, sleepers of before sleep for ever") \
+    X(BUG_APF_NO_TEARDOWN, "apf-no-teardown", "kvm: a CPU that leaves stays registered: its area is written to afterwards") \
+    X(BUG_APF_ENABLED_AT_64, "apf-enabled-at-64", "kvm: the enabled word lies in the next CPU's area: a real fault is taken for a token") \
+    X(BUG_APF_DOC_BITS, "apf-doc-bits", "kvm: the documentation's errors: token in bytes 5 to 7, SEND_ALWAYS in bit 2")
 
 #define BUG_ENUM(id, name, text) id,
 enum bug { BUG_SWITCHES(BUG_ENUM) N_BUGS };

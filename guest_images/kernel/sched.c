@@ -95,6 +95,16 @@ void make_runnable(struct task *t)
     place(t);
 }
 
+void hand_over(u32 others)
+{
+    for (struct task *t = tasks; t < tasks + NTASK; t++) {
+        if (!(t->cpus & others))
+            t->cpus = ~0u;              /* better somewhere else than nowhere */
+        if (t->state == TASK_RUNNABLE)
+            place(t);
+    }
+}
+
 void notice(struct task *t)
 {
     for (struct cpu *c = cpus; c < cpus + NCPU; c++) {
@@ -150,6 +160,8 @@ void scheduler(void)
     struct task *before = NULL;
     for (;;) {
         token_quiet();
+        if (__atomic_load_n(&c->leave, __ATOMIC_ACQUIRE))
+            cpu_leave();
         lock(&sched_lock);
         c->idle = true;                 /* until pick() has looked, it need not be told */
         u64 now = time_ns(), due = timer_expire(now);

@@ -57,6 +57,54 @@ void smp_init(void)
         kprintf("vmemu kernel %s: %d CPUs\n", ISA_NAME, n);
 }
 
+/* ---- out of service and back ---- */
+
+void cpu_leave(void)
+{
+    struct cpu *c = mycpu();
+    apf_cpu_offline();
+    arch_switch_mm(0);
+    __atomic_store_n(&c->mm_root, 0, __ATOMIC_RELEASE);
+    lock(&sched_lock);
+    c->idle = false;                    /* nobody sends it work */
+    __atomic_store_n(&c->online, false, __ATOMIC_RELEASE);
+    hand_over(online_mask());           /* what it was told to look for already */
+    unlock(&sched_lock);
+    while (__atomic_load_n(&c->leave, __ATOMIC_ACQUIRE))
+        arch_idle();                    /* its timer may be the one that others rely on: that goes on */
+    apf_cpu_online();
+    __atomic_store_n(&c->online, true, __ATOMIC_RELEASE);
+}
+
+/* May it go? Another one must stay. sched_lock held. */
+static bool dispensable(const struct cpu *c)
+{
+    for (const struct cpu *other = cpus; other < cpus + NCPU; other++) {
+        if (other != c && other->online && !other->leave)
+            return true;
+    }
+    return false;
+}
+
+s64 cpu_set_online(u64 n, bool on)
+{
+    struct cpu *c = &cpus[n < NCPU ? n : 0];
+    lock(&sched_lock);
+    bool possible = n < NCPU && (c->online || c->leave) && (on || dispensable(c));
+    if (possible) {
+        __atomic_store_n(&c->leave, !on, __ATOMIC_RELEASE);
+        c->need_resched = true;
+        if (c != mycpu())
+            send_ipi(c, IPI_RESCHED);
+    }
+    unlock(&sched_lock);
+    while (possible && __atomic_load_n(&c->online, __ATOMIC_ACQUIRE) != on)
+        yield();
+    return possible ? 0 : -EINVAL;
+}
+
+/* ---- interrupts between them ---- */
+
 void send_ipi(struct cpu *c, u32 kind)
 {
     u64 irq = irq_save();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* System calls (uapi.h). Every pointer goes through copy_to_user or copy_from_user. */
+#include "hooks.h"
 #include "task.h"
 
 static s64 sys_write(struct task *t, u64 fd, u64 va, u64 n)
@@ -141,6 +142,7 @@ s64 syscall(struct trapframe *tf, bool *replaced)
     case SYS_sysinfo: return sys_sysinfo(t, a);
     case SYS_getcpu: return arch_cpu();
     case SYS_setcpus: return sys_setcpus(t, a);
+    case SYS_hook: return hook(t, a, b, c);
     default: return -ENOSYS;
     }
 }

@@ -76,11 +76,12 @@ struct cpu {
     u64 slice_end;                      /* the running task's, FOREVER when idle */
     u64 armed;                          /* time for which the timer is set, FOREVER: off; sched_lock */
     u64 hwid;                           /* what the device tree calls it */
-    bool online;                        /* set once, by the CPU itself */
+    bool online;                        /* it runs tasks; changed by the CPU itself */
+    bool leave;                         /* it shall not run tasks; sched_lock */
     bool idle;                          /* nobody needs to tell it to look for work, or it waits to be told; sched_lock */
     bool need_resched;                  /* set by any CPU, with sched_lock */
     int locks;                          /* spinlocks held */
-    int atomic;                         /* sections that must not sleep (apf.h) */
+    int atomic;                         /* sections that must not sleep though interrupts are on; the CPU itself */
     bool apf;                           /* the hypervisor may notify this CPU; set by the CPU itself */
     u32 ipi;                            /* IPI_* not served yet; atomic */
     u32 flush_from;                     /* CPUs whose flush is not done here yet, one bit each; atomic */
@@ -110,6 +111,7 @@ int sleep_on(const void *chan, struct spinlock *l, u64 until, bool killable);
 void wakeup(const void *chan);          /* every sleeper on chan becomes runnable */
 void wake_task(struct task *t);         /* the same for one task; sched_lock held */
 void make_runnable(struct task *t);     /* and let a CPU notice; sched_lock held */
+void hand_over(u32 others);             /* this CPU will run none: these others look for work; sched_lock held */
 void notice(struct task *t);            /* if it runs, look at it on the way back to user mode; sched_lock held */
 void reschedule(void);                  /* reconsider who runs, on the way back to user mode */
 NORETURN void sched_exit(void);         /* sched_lock held, task is a zombie: leave it for good */
@@ -126,6 +128,8 @@ void smp_init(void);                    /* start the other CPUs of the device tr
 int cpus_online(void);
 u32 online_mask(void);
 void send_ipi(struct cpu *c, u32 kind); /* not to oneself */
+s64 cpu_set_online(u64 n, bool on);     /* take a CPU out of service or put it back, and wait until it is so */
+void cpu_leave(void);                   /* in the scheduler of a CPU that shall leave: comes back when it is called back */
 void stop_others(void);                 /* they spin for ever; for panic */
 NORETURN void stop_this(void);
 

@@ -58,7 +58,7 @@ def test_the_note_of_sleepers() -> None:
         assert (image.tasks, image.sleepers) == ((0x100040, 16), (0x100100, 9))
 
 
-@pytest.mark.parametrize("isa", ("x86_64", "arm64", "ppc64"))
+@pytest.mark.parametrize("isa", ["x86_64", "arm64", "ppc64"])
 def test_the_kernels_counters_have_names(isa: str) -> None:
     sleepers = images.find("kernel", isa).load().sleepers
     assert sleepers is not None and sleepers[1] == len(SLEEPER_WORDS)

@@ -110,6 +110,10 @@ static inline u64 read_cr2(void)
 
 static inline void write_cr3(u64 v) { __asm__ volatile("movq %0, %%cr3" ::"r"(v) : "memory"); }
 
+/* entry.S: 0, or -1 when the CPU answers with #GP */
+int rdmsr_safe(u32 msr, u64 *value);
+int wrmsr_safe(u32 msr, u64 value);
+
 /* arch.c, timer.c, trap.c, vm.c */
 void vm_boot_done(void);
 u64 vm_reverse(u64 pa);         /* a user address of the current address space that maps this page, or ~0 */
@@ -121,6 +125,7 @@ void lapic_setup_cpu(void);
 void lapic_init_start(u64 hwid, u32 page);              /* INIT and STARTUP: real mode at page * 4 KiB */
 u64 vm_start_root(void);        /* the kernel's half, and the first 512 GiB at 0 too; for CPUs that start. Physical, 0: no memory */
 void lapic_eoi(void);
+void lapic_write(u32 offset, u32 value);                /* for tests */
 void timer_interrupt(void *tf);
 
 #endif

@@ -113,4 +113,29 @@ arch_switch:
     popq %rbp
     ret
 
+/* int rdmsr_safe(u32 msr, u64 *value), int wrmsr_safe(u32 msr, u64 value): trap.c knows the two instructions that may fault */
+    .globl rdmsr_safe, msr_safe_read
+rdmsr_safe:
+    movl %edi, %ecx
+msr_safe_read:
+    rdmsr
+    movl %eax, (%rsi)
+    movl %edx, 4(%rsi)
+    xorl %eax, %eax
+    ret
+    .globl wrmsr_safe, msr_safe_write
+wrmsr_safe:
+    movl %edi, %ecx
+    movl %esi, %eax
+    movq %rsi, %rdx
+    shrq $32, %rdx
+msr_safe_write:
+    wrmsr
+    xorl %eax, %eax
+    ret
+    .globl msr_safe_refused
+msr_safe_refused:
+    movl $-1, %eax
+    ret
+
     .section .note.GNU-stack, "", %progbits

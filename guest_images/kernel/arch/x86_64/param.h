@@ -21,10 +21,12 @@
 /* Vectors: 0-31 exceptions (SDM 3, table 6-1), then ours. */
 #define VEC_NMI 2
 #define VEC_DF 8
+#define VEC_GP 13
 #define VEC_PF 14
 #define VEC_MC 18
 #define VEC_TIMER 0x30
 #define VEC_IPI 0x31
+#define VEC_APF 0xf3                    /* as in Linux (HYPERVISOR_CALLBACK_VECTOR) */
 #define VEC_SPURIOUS 0xff
 #define VEC_SYSCALL 0x100               /* trapframe.vector of a system call */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Descriptor tables, and from a vector to the common handlers. */
 #include "kernel.h"
+#include "kvm_apf.h"
 
 #define MSR_EFER 0xc0000080
 #define MSR_STAR 0xc0000081
@@ -27,6 +28,7 @@ struct gate {
 
 extern u64 gdt[];
 extern char trap_stubs[], syscall_entry[];
+extern char msr_safe_read[], msr_safe_write[], msr_safe_refused[];
 void arch_early(void);
 void secondary_entry(struct local *l);
 void trap_dispatch(struct trapframe *tf);
@@ -113,9 +115,20 @@ void arch_set_kstack(u64 kstack_top)
 
 static void page_fault(struct trapframe *tf)
 {
-    int access = tf->error & 0x10 ? ACC_EXEC : tf->error & 2 ? ACC_WRITE : ACC_READ;
     u64 addr = read_cr2();
+    if (apf_page_fault(tf, addr))       /* before anything that could fault */
+        return;
+    int access = tf->error & 0x10 ? ACC_EXEC : tf->error & 2 ? ACC_WRITE : ACC_READ;
     trap_fault(tf, addr, access, tf_from_user(tf), tf->error & 1);
+}
+
+/* An MSR that says no to the functions that can live with it. */
+static void general_protection(struct trapframe *tf)
+{
+    if (tf->rip == (u64)(uptr)msr_safe_read || tf->rip == (u64)(uptr)msr_safe_write)
+        tf->rip = (u64)(uptr)msr_safe_refused;
+    else
+        trap_illegal(tf);
 }
 
 static void machine_check(struct trapframe *tf)
@@ -133,6 +146,7 @@ void trap_dispatch(struct trapframe *tf)
 {
     switch (tf->vector) {
     case VEC_SYSCALL: trap_syscall(tf); break;
+    case VEC_GP: general_protection(tf); break;
     case VEC_PF: page_fault(tf); break;
     case VEC_MC: machine_check(tf); break;
     case VEC_TIMER: timer_interrupt(tf); break;
@@ -140,6 +154,7 @@ void trap_dispatch(struct trapframe *tf)
         lapic_eoi();
         trap_ipi(tf);
         break;
+    case VEC_APF: apf_interrupt(tf); break;
     case VEC_NMI:
     case VEC_SPURIOUS: break;
     case VEC_DF: panic("double fault at %llx, rsp %llx", tf->rip, tf->rsp);

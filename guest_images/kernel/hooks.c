@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "hooks.h"
+#include "apf.h"
+
+__attribute__((weak)) s64 arch_hook(struct task *t, u64 op, u64 a, u64 b)
+{
+    (void)t, (void)op, (void)a, (void)b;
+    return -ENOSYS;
+}
+
+static s64 tokens(u64 op, u64 token)
+{
+    s64 result = 0;
+    u64 irq = irq_save();
+    switch (op) {
+    case HOOK_TOKEN_WAIT: result = token_wait(token); break;
+    case HOOK_TOKEN_WAKE: token_wake(token); break;
+    case HOOK_TOKEN_WAKE_SHARED: token_wake_shared(token); break;
+    case HOOK_TOKEN_WAKE_ALL: token_wake_all(); break;
+    }
+    irq_restore(irq);
+    return result;
+}
+
+static s64 apf_info(struct task *t, u64 va)
+{
+    const struct apf_counters *c = &apf_counters;
+    struct apf_info info = {c->sleeping, c->markers, c->waits, c->wakes, c->early, c->halts, c->broadcasts, c->spins, c->asleep_ns,
+                            t->apf_waits, t->apf_ns, 0, ""};
+    u64 irq = irq_save();
+    info.active = mycpu()->apf;
+    irq_restore(irq);
+    memcpy(info.name, apf_name, strlen(apf_name) + 1);
+    return copy_to_user(&t->mm, va, &info, sizeof info);
+}
+
+/* Like code that runs with interrupts on but may not be left for another task. */
+static s64 atomic_read(struct task *t, u64 va)
+{
+    u8 byte;
+    u64 irq = irq_save();
+    struct cpu *c = mycpu();
+    c->atomic++;
+    irq_restore(irq);
+    int error = copy_from_user(&t->mm, &byte, va, 1);
+    irq = irq_save();
+    c->atomic--;
+    irq_restore(irq);
+    return error ? error : byte;
+}
+
+s64 hook(struct task *t, u64 op, u64 a, u64 b)
+{
+    switch (op) {
+    case HOOK_TOKEN_WAIT:
+    case HOOK_TOKEN_WAKE:
+    case HOOK_TOKEN_WAKE_SHARED:
+    case HOOK_TOKEN_WAKE_ALL: return tokens(op, a);
+    case HOOK_MARKERS: token_limit_markers(a); return 0;
+    case HOOK_APF_INFO: return apf_info(t, a);
+    case HOOK_ATOMIC_READ: return atomic_read(t, a);
+    case HOOK_CPU_ONLINE: return cpu_set_online(a, b);
+    default: return arch_hook(t, op, a, b);
+    }
+}
