@@ -49,6 +49,10 @@ class EventKind(IntEnum):
     TOKEN_REFUSED = 69
     TOKEN_WAKE_ALL = 70
 
+    # Firmware calls a handler of the guest's, and the guest gives back (SDEI).
+    FIRMWARE_EVENT = 72
+    FIRMWARE_RETURN = 73
+
     PROTOCOL = 64  # the first that is a protocol's
 
 
@@ -77,6 +81,8 @@ ARGUMENTS: dict[EventKind, tuple[str, str, str]] = {
     EventKind.TOKEN_REPEATED: ("guest-virtual address", "guest-physical address", "token that is under way"),
     EventKind.TOKEN_REFUSED: ("guest-virtual address", "guest-physical address", "reason"),
     EventKind.TOKEN_WAKE_ALL: ("tokens that end", "", ""),
+    EventKind.FIRMWARE_EVENT: ("event", "handler", "handlers that run with it"),
+    EventKind.FIRMWARE_RETURN: ("event", "interrupted PC", "where EL1 goes on instead, or 0"),
 }
 
 
