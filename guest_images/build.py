@@ -88,6 +88,8 @@ PROGRAMS: dict[str, str] = {
     "hello": "prints the architecture, memory size and its arguments",
     "walk": "writes and re-reads a pattern over pages=N pages, passes=M times; prints a checksum",
     "tasks": "tasks=N preempted tasks in separate address spaces, each verifying its own data",
+    "storm": "tasks=N random touches of more memory than is resident, by many tasks; verifies every page, prints a checksum",
+    "bm": "fault=N tasks touch random pages while work=N compute for ms=T of virtual time; prints the work done",
     "usertests": "self-tests of the kernel's system calls, memory and signals",
 }
 BENCH = "bench-cpu"

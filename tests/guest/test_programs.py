@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from helpers.guest import ISAS, mix64, run_vmemu
+from helpers.guest import ISAS, mix64, run_vmemu, storm_checksum
 
 ROOT = Path(__file__).resolve().parents[2]
 ZIGLANG = "0.15.2"
@@ -44,6 +45,34 @@ def test_arguments_and_kernel_options(isa: str, tmp_path: Path) -> None:
 def test_unknown_kernel_bug_is_refused(isa: str, tmp_path: Path) -> None:
     ran = run_vmemu("boot", "hello", "--isa", isa, "--append", "quiet bug=no-such-bug", cwd=tmp_path)
     assert ran.status == 1 and 'this kernel has no bug "no-such-bug"' in ran.out
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_storm_finds_what_it_wrote(isa: str, tmp_path: Path) -> None:
+    """Its checksum depends on its parameters alone; and it does want more memory than is there."""
+    ran = run_vmemu(
+        "boot", "storm", "--isa", isa, "--smp", "3", "--resident", "4M", "--json", "r.json",
+        "--append", "quiet tasks=9 pages=120 passes=2 shared=10 seed=7", cwd=tmp_path,
+    )  # fmt: skip
+    lines = ran.out.splitlines()
+    assert lines[0] == f"storm: tasks=9 pages=120 passes=2 shared=10 {storm_checksum(9, 120, 2, 7)}", ran.err
+    assert lines[1:] == ["storm: PASS"] and ran.json["faults"]["swap"] > 900
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_bm_says_how_much_was_computed(isa: str, tmp_path: Path) -> None:
+    """Four CPUs with a computing task each do four times what one does; those that wait for pages take from it."""
+    def work(smp: int, fault: int) -> int:
+        options = ("--isa", isa, "--smp", str(smp), "--resident", "8M", "--latency", "sata")
+        ran = run_vmemu("boot", "bm", *options, "--append", f"quiet fault={fault} work={smp} ms=20 pages=4000", cwd=tmp_path)
+        found = re.fullmatch(rf"bm: fault={fault} work={smp} pages=4000 ms=20 touches=(\d+) work-done=(\d+)\n", ran.out)
+        assert found is not None, ran.out + ran.err
+        assert (int(found[1]) > 0) == (fault > 0)
+        return int(found[2])
+
+    alone, four = work(1, 0), work(4, 0)
+    assert 3.8 * alone < four < 4.2 * alone
+    assert work(4, 4) < 0.8 * four
 
 
 def test_bench_cpu_agrees_on_all_architectures(tmp_path: Path) -> None:

@@ -35,6 +35,23 @@ def walk_checksum(pages: int, passes: int) -> str:
     return f"checksum=0x{total:016x}"
 
 
+def storm_checksum(tasks: int, pages: int, passes: int, seed: int = 1) -> str:
+    """The checksum that `storm` prints (its source says how), as it prints it."""
+    total = 0
+    for t in range(1, tasks + 1):
+        sum_ = 0
+        for p in range(1, passes + 1):
+            order = list(range(pages))
+            for n in range(pages - 1, 0, -1):
+                other = mix64(seed ^ t << 40 ^ p << 20 ^ n) % (n + 1)
+                order[n], order[other] = order[other], order[n]
+            for i in order:
+                word = mix64(seed ^ t << 40 ^ i << 16 ^ p - 1) + i % 512 * _STEP & _MASK
+                sum_ = (sum_ << 5 & _MASK | sum_ >> 59) ^ word
+        total ^= sum_
+    return f"checksum=0x{total:016x}"
+
+
 @dataclass
 class Ran:
     """One finished vmemu command."""
