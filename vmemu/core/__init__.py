@@ -11,7 +11,7 @@ import importlib.util
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,7 +61,19 @@ class Access(IntEnum):
 class PageState(IntEnum):
     """Stage-2 state of a guest page (core.h, enum s2_state)."""
 
-    NONE, ZERO, RESIDENT, SWAPPED, INFLIGHT, BAD = range(6)
+    NONE, ZERO, RESIDENT, SWAPPED, BAD = range(5)
+
+
+class Stage2(IntFlag):
+    """`Exit.nr` of a STAGE2 exit (core.h, enum stage2)."""
+
+    ENTERING, REPEATED = 1, 2
+
+
+class Cycles(IntEnum):
+    """What a vCPU spent time on that was no instruction (api.h)."""
+
+    WORK, IDLE, BLOCKED = range(3)
 
 
 class PageFlag(IntEnum):
@@ -222,6 +234,8 @@ class CoreVcpu:
         self.id = int(ptr.id)
         self.online = False
         self.parked = 0
+        #: The host is amid something on its behalf: it does not run until that is done.
+        self.held = False
         self._index = machine.isa.registers.index
         self._exit = ptr.exit
 
@@ -274,9 +288,9 @@ class CoreVcpu:
         """False after an exact stop inside a block: no event may be delivered before the block is done."""
         return bool(lib.vcpu_settled(self.ptr))
 
-    def add_cycles(self, cycles: int, *, idle: bool = False) -> None:
-        """Advance local time by `cycles` CYC units (host work charged to the guest, or idle time)."""
-        lib.vcpu_add_cycles(self.ptr, cycles, idle)
+    def add_cycles(self, cycles: int, kind: Cycles = Cycles.WORK) -> None:
+        """Advance local time by `cycles` CYC units: host work charged to the guest, idle time, or time blocked by a page-in."""
+        lib.vcpu_add_cycles(self.ptr, cycles, kind)
 
     @property
     def idle_cycles(self) -> int:
@@ -295,10 +309,20 @@ class CoreVcpu:
     def halted(self, value: bool) -> None:
         lib.vcpu_set_halted(self.ptr, value)
 
+    def host_halt(self) -> None:
+        """Halt it until `halted` is cleared or an interrupt that is not masked arrives."""
+        lib.vcpu_set_halted(self.ptr, True)
+        self.ptr.host_halt = True
+        self.parked = 0
+
+    @property
+    def host_halted(self) -> bool:
+        return bool(self.ptr.host_halt)
+
     @property
     def runnable(self) -> bool:
-        """Online, and not halted; or halted with other interrupt lines high than when it was parked."""
-        return self.online and (not self.ptr.halted or int(self.ptr.irq_lines) != self.parked)
+        """Online, not held by the host, and not halted; or halted with other interrupt lines high than when it was parked."""
+        return self.online and not self.held and (not self.ptr.halted or int(self.ptr.irq_lines) != self.parked)
 
     # ------------------------------------------------------------------ run
     def run(self, cycle_limit: int = NO_LIMIT, insn_limit: int = NO_LIMIT) -> Exit:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmemu.clock.choices import Choices
 from vmemu.clock.queue import EventQueue
-from vmemu.core import CYC, NO_LIMIT, CoreMachine, CoreVcpu, Exit, ExitKind, IoKind, IoResult
+from vmemu.core import CYC, NO_LIMIT, CoreMachine, CoreVcpu, Cycles, Exit, ExitKind, IoKind, IoResult
 from vmemu.errors import EngineError, StoreError, VmemuError
 from vmemu.machine.board import Board, Outcome, RegisterFault
 from vmemu.machine.console import Console
@@ -150,7 +150,7 @@ class Machine:
     def _catch_up(self, vcpu: CoreVcpu) -> None:
         now = self.vcpus[self._now_vcpu].cycles if self._running else self.time_units
         if vcpu.cycles < now:
-            vcpu.add_cycles(now - vcpu.cycles, idle=True)
+            vcpu.add_cycles(now - vcpu.cycles, Cycles.BLOCKED if vcpu.host_halted else Cycles.IDLE)
 
     def kick(self, vcpu: int) -> None:
         self.vcpus[vcpu].kick()
@@ -387,7 +387,7 @@ class Machine:
         if resolution is Resolution.FATAL:
             vcpu.memory_error(ex.gva, ex.gpa, ex.access)
         elif resolution is Resolution.HALT:
-            vcpu.halted, vcpu.parked = True, vcpu.irq_lines
+            vcpu.host_halt()
 
     def _hcall(self, vcpu: CoreVcpu, ex: Exit) -> tuple[int, str] | None:
         outcome = self.board.on_hcall(vcpu, ex.nr)

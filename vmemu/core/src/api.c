@@ -77,11 +77,13 @@ void vcpu_mem_error(struct vcpu *v, u64 gva, u64 gpa, u32 access)
     v->m->arch->mem_error(v, gva, gpa, (enum access)access);
 }
 
-void vcpu_add_cycles(struct vcpu *v, u64 cycles, bool idle)
+void vcpu_add_cycles(struct vcpu *v, u64 cycles, u32 kind)
 {
     v->cycles += cycles;
-    if (idle)
+    if (kind == CYCLES_IDLE)
         v->idle_cycles += cycles;
+    else if (kind == CYCLES_BLOCKED)
+        v->blocked_cycles += cycles;
 }
 
 u32 machine_copy(struct machine *m, u64 gpa, void *buf, u32 len, bool write)

@@ -14,7 +14,8 @@ int vcpu_inject(struct vcpu *, u32 kind, u32 vector, u32 error, bool has_error, 
 u64 vcpu_pc(struct vcpu *);
 int vcpu_reset(struct vcpu *);                                 /* registers of a CPU that is started; clock and lines stay */
 void vcpu_mem_error(struct vcpu *, u64 gva, u64 gpa, u32 access);
-void vcpu_add_cycles(struct vcpu *, u64 cycles, bool idle);     /* host work charged to the guest, or idle time */
+enum { CYCLES_WORK, CYCLES_IDLE, CYCLES_BLOCKED };
+void vcpu_add_cycles(struct vcpu *, u64 cycles, u32 kind);      /* host work charged to the guest, idle time, or time blocked by a page-in */
 u32 machine_copy(struct machine *, u64 gpa, void *buf, u32 len, bool write);  /* bytes done; stops at the first page that is not resident */
 int machine_ring(struct machine *, u32 log2, void (*full)(void *), void *ctx);
 void machine_tasks(struct machine *, u64 gpa, u32 n);           /* the guest's array of running tasks */

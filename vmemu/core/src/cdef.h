@@ -16,7 +16,7 @@ struct machine {
     uint32_t nframes, nfree, npages, nvcpus, hand;
     struct s2_page *s2;
     uint64_t mmio[1024]; uint32_t nmmio;
-    bool c_store, ask_reclaim; uint8_t *slots; uint32_t slot_next, nslots;
+    bool c_store, ask_reclaim, paged, gfns_shared; uint8_t *slots; uint32_t slot_next, nslots;
     uint32_t *dropped, ndropped;
     struct store_timing timing;
     struct s2_stats stats;
@@ -31,7 +31,7 @@ struct vcpu {
     uint64_t insns, cycles, idle_cycles, blocked_cycles, fills;
     uint64_t count[32];
     uint32_t irq_lines;
-    bool halted;
+    bool halted, host_halt;
     struct vm_exit exit;
     ...;
 };
@@ -62,7 +62,7 @@ int vcpu_reset(struct vcpu *);
 int vcpu_settle(struct vcpu *);
 int vcpu_go_to(struct vcpu *, uint64_t pc, uint64_t status);
 void vcpu_mem_error(struct vcpu *, uint64_t gva, uint64_t gpa, uint32_t access);
-void vcpu_add_cycles(struct vcpu *, uint64_t cycles, bool idle);
+void vcpu_add_cycles(struct vcpu *, uint64_t cycles, uint32_t kind);
 
 int s2_add_region(struct machine *, uint64_t gpa, uint64_t size);
 int64_t s2_index(const struct machine *, uint64_t gpa);

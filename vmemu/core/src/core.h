@@ -106,7 +106,7 @@ int table_del(struct table *, u64 key, u64 *val);       /* 1 found and removed *
 u32 crc32c(const void *data, size_t len);               /* Castagnoli, reflected 0x82F63B78 (RFC 3720 B.4); SSE4.2 or ARMv8 CRC when present */
 
 /* ----------------------------------------------------------------- stage2 */
-enum s2_state { S2_NONE, S2_ZERO, S2_RESIDENT, S2_SWAPPED, S2_INFLIGHT, S2_BAD };
+enum s2_state { S2_NONE, S2_ZERO, S2_RESIDENT, S2_SWAPPED, S2_BAD };
 enum { S2F_ACCESSED = 1, S2F_DIRTY = 2, S2F_PINNED = 4 };
 #define NO_FRAME 0xffffffffu
 #define NO_SLOT 0xffffffffu
@@ -224,7 +224,7 @@ struct walk {
 /* ------------------------------------------------------------------ exits */
 enum exit_kind {
     EXIT_NONE, EXIT_LIMIT,                              /* cycle or instruction limit reached; nr = 1: the latter, amid a turn */
-    EXIT_STAGE2,                                        /* page not resident and Python's store must give it: gpa, gva, access */
+    EXIT_STAGE2,                                        /* page not resident and Python must give it: gpa, gva, access; nr = enum stage2 */
     EXIT_HALT,                                          /* HLT, WFI, ... and no interrupt deliverable */
     EXIT_HCALL,                                         /* sc 1, HVC, SMC, VMCALL: nr = architecture's selector; registers hold the rest */
     EXIT_IRQ_WINDOW,                                    /* x86: INTR line high and interruptible; Python asks its controller for the vector */
@@ -233,6 +233,7 @@ enum exit_kind {
     EXIT_STOP,                                          /* a device asked to stop */
     EXIT_ERROR                                          /* engine failure: core_error() */
 };
+enum stage2 { STAGE2_ENTERING = 1, STAGE2_REPEATED = 2 };  /* bits: needed to enter an exception; its gfn is in the table of gfns */
 struct vm_exit {
     u32 kind, access, size, nr;
     u64 gpa, gva, pc, insns, cycles;
@@ -278,7 +279,8 @@ struct machine {
     struct store_timing timing;
     struct s2_stats stats;
     struct ring ring;
-    struct table tokens, gfns;
+    struct table tokens, gfns;                          /* page-ins that guests were told of: token -> work, gfn_key() -> token */
+    bool paged, gfns_shared;                            /* Python decides about swapped pages; gfns are of all vCPUs together */
     u64 cycles_per_us;                                  /* CYC units */
     struct vcpu *vcpu[MAX_VCPUS]; u32 nvcpus;
     struct vcpu *current;                               /* the one that ran last: its clock is the host's */
@@ -308,7 +310,8 @@ enum { PEND_NONE, PEND_PAGE_FAULT, PEND_EXCEPTION, PEND_IRQ, PEND_MEM_ERROR };
     bool debug_open;                    /* open because of an exact stop, which is no part of the path: no event and   \
                                          * no interrupt before the block is done */                                    \
     bool kicked, io_stop;               /* leave at the next block: limits changed; the run is to end */                \
-    bool halted
+    bool halted;                                                                                                       \
+    bool host_halt                      /* halted by the host: masked interrupts do not end it anywhere */
 struct vcpu_state { VCPU_STATE_FIELDS; };
 
 /* And of the block that is open or was entered last, for the rest of it is charged already. */
@@ -368,6 +371,7 @@ struct vcpu {
     struct block l1[1 << L1_BITS];
 };
 static inline struct block *current_block(const struct vcpu *v) { return (struct block *)(v->entered & ~(u64)63); }
+static inline u64 gfn_key(const struct vcpu *v, u64 gpa) { return (u64)(v->m->gfns_shared ? MAX_VCPUS + 1 : v->id + 1) << 52 | gpa >> PAGE_SHIFT; }
 static inline u32 charged(const struct vcpu *v) { return current_block(v)->cost[v->entered & 1]; }
 enum { FILL_NONE, FILL_GUEST, FILL_S2, FILL_BUS };
 enum counter { C_EXIT_LIMIT, C_EXIT_STAGE2, C_EXIT_HALT, C_EXIT_HCALL, C_EXIT_IRQ, C_EXIT_IO, C_EXIT_ERROR,

@@ -56,6 +56,20 @@ static int engine_error(struct vcpu *v, const char *what, uc_err e)
     return leave(v, EXIT_ERROR);
 }
 
+/* Must Python decide what becomes of a fault at v->exit.gpa? Pages that need no I/O never come that far. */
+static bool asks_pager(struct vcpu *v, bool delivering)
+{
+    struct machine *m = v->m;
+    i64 i = m->paged ? s2_index(m, v->exit.gpa) : -1;
+    u64 token;
+
+    v->exit.nr = delivering ? STAGE2_ENTERING : 0;
+    if (i < 0 || m->s2[i].state != S2_SWAPPED)
+        return false;
+    v->exit.nr |= table_get(&m->gfns, gfn_key(v, v->exit.gpa), &token) ? STAGE2_REPEATED : 0;
+    return true;
+}
+
 /* The page at v->exit.gpa is needed. EXIT_NONE: it is there (or the guest has been told that it is lost). */
 static int need_page(struct vcpu *v, bool delivering)
 {
@@ -63,6 +77,8 @@ static int need_page(struct vcpu *v, bool delivering)
 
     event(v->m, v, EV_STAGE2, x->gpa, x->gva, x->access);
     v->cycles += COST_EXIT;
+    if (asks_pager(v, delivering))
+        return leave(v, EXIT_STAGE2);
     switch (s2_ensure(v->m, v, x->gpa, x->access == ACC_WRITE)) {
     case S2_OK:
         return EXIT_NONE;
@@ -339,7 +355,7 @@ int vcpu_run(struct vcpu *v, u64 cycle_limit, u64 insn_limit)
                 return leave(v, v->exit.kind);
             if (!v->pend.kind)
                 return fatal(v, "an interrupt line is high, but its entry gave nothing to deliver");
-        } else if (v->halted && a->wake_masked && v->irq_lines)
+        } else if (v->halted && a->wake_masked && !v->host_halt && v->irq_lines)
             vcpu_set_halted(v, false);
         else if (v->halted)
             return leave(v, EXIT_HALT);

@@ -396,8 +396,6 @@ enum s2_result s2_ensure(struct machine *m, struct vcpu *v, u64 gpa, bool write)
         swapped_in(m, v, (u32)index);
         return S2_OK;
     }
-    case S2_INFLIGHT:
-        return S2_MISS;
     default:
         return S2_ERROR;
     }

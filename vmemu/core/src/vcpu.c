@@ -163,6 +163,7 @@ void vcpu_set_halted(struct vcpu *v, bool halted)
     if (halted != v->halted)
         event(v->m, v, halted ? EV_HALT : EV_WAKE, v->irq_lines, 0, 0);
     v->halted = halted;
+    v->host_halt &= halted;
 }
 
 /* ------------------------------------------------------------- creation */
