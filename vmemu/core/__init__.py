@@ -560,6 +560,15 @@ class CoreMachine:
         """The guest keeps the number of each CPU's running task at gpa: `count` words of 64 bits in its byte order."""
         lib.machine_tasks(self.ptr, gpa, count)
 
+    def store_charge(self, now: int) -> int:
+        """Issue one request to the store at `now`; when it ends. CYC units."""
+        return int(lib.store_charge(self.ptr, now))
+
+    @property
+    def traced(self) -> bool:
+        """Is there a ring for events?"""
+        return bool(self.ptr.ring.size)
+
     def put_event(self, kind: int, a: int = 0, b: int = 0, c: int = 0, *, vcpu: CoreVcpu | None = None, cycles: int | None = None) -> None:
         """Put a protocol's event into the ring (vmemu.core.events); nothing happens while there is no ring.
 

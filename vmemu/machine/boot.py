@@ -20,7 +20,7 @@ from vmemu.machine.board import Board
 from vmemu.machine.boards import board_for
 from vmemu.machine.console import Console
 from vmemu.machine.elf import ElfImage, load_elf
-from vmemu.machine.facility import make_all
+from vmemu.machine.facility import load_rooms, make_all
 from vmemu.machine.machine import Machine
 from vmemu.memory.latency import parse_latency
 from vmemu.memory.memory import MIN_UNPINNED, Memory
@@ -49,7 +49,8 @@ class BootOptions:
     memory, resident: sizes as text; resident None = all of memory. store: "ram:", "file:PATH". latency: preset or "85us".
     seed, pct ("DEPTH[:SEED[:STEPS]]"), choices (a printed list): who decides; at most one of them.
     pin: "LO-HI" ranges that are never paged out. bugs, inject: names and rules. console: called with output.
-    apf: profile of asynchronous page faults; further options of facilities as their rooms document them.
+    apf: profile of asynchronous page faults; store_buffer: host threads' stores wait, as Choices decide. Further options of
+    facilities as their rooms document them.
     """
 
     image: str
@@ -68,6 +69,7 @@ class BootOptions:
     bugs: Sequence[str] = ()
     inject: Sequence[str] = ()
     apf: str = "off"
+    store_buffer: bool = False
     console: Callable[[bytes], None] | None = None
 
 
@@ -155,6 +157,7 @@ def boot(options: BootOptions, choices: Choices | None = None) -> Machine:
 
 def build(options: BootOptions, isa: str, choices: Choices) -> Machine:
     """The machine with nothing loaded. Raises ConfigError."""
+    load_rooms()
     memory_size = parse_size(options.memory, "-m")
     if memory_size > MAX_MEMORY:
         raise ConfigError(f"-m {options.memory}: more than {MAX_MEMORY >> 30}G")

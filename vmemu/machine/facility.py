@@ -82,7 +82,11 @@ class Pager(Facility):
 
     @abstractmethod
     def on_fault(self, vcpu: CoreVcpu, ex: Exit) -> Resolution:
-        """A page is away. `ex`: gpa, gva, access, pc; ex.nr is 1 when an exception was being entered."""
+        """A page is away. `ex`: gpa, gva, access, pc; ex.nr: core's Stage2 bits."""
+
+    @abstractmethod
+    def on_exit(self, vcpu: CoreVcpu) -> None:
+        """The vCPU left its guest for whatever reason, or was made to leave it (`Machine.exit_soon`)."""
 
 
 #: make(machine, value, options) -> facility, or None when this value adds nothing.
@@ -118,10 +122,14 @@ def register(option: Option) -> Option:
     return option
 
 
-def make_all(machine: Machine, options: BootOptions) -> dict[str, Facility]:
-    """The facilities that these options ask for, by option name, in the order of registration. Raises ConfigError."""
+def load_rooms() -> None:
+    """Make all options, known bugs and injectable events of the rooms above known."""
     for room in ROOMS:
         importlib.import_module(room)
+
+
+def make_all(machine: Machine, options: BootOptions) -> dict[str, Facility]:
+    """The facilities that these options ask for, by option name, in the order of registration. Raises ConfigError."""
     found = {}
     for name, option in OPTIONS.items():
         value = getattr(options, name)

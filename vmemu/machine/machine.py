@@ -65,6 +65,8 @@ class Machine:
         self.pager: Pager | None = None
         #: Called before a vCPU enters the guest for a new turn: what a facility wants done there, and not in mid-turn.
         self.on_entry: Callable[[CoreVcpu], None] | None = None
+        #: vCPUs for which the pager was asked to look before they go on.
+        self.requests: set[int] = set()
         self.queue.choose = self.choices.choose
         core.ptr.ask_reclaim = not self.choices.is_default  # a list of zeros decides as the default does
         self._run_limit = 0  # of the vCPU that runs, CYC
@@ -105,6 +107,10 @@ class Machine:
             return self.now()
         return max(self.time_units, self.vcpus[self._turn_open[0]].cycles) * 1000 // self._units_per_us
 
+    def nanoseconds(self, units: int) -> int:
+        """First virtual ns at which a clock of `units` CYC has come that far."""
+        return -(-units * 1000 // self._units_per_us)
+
     def units(self, ns: int) -> int:
         """First instant (CYC units) at which `now` is >= ns."""
         return -(-ns * self._units_per_us // 1000)
@@ -136,6 +142,19 @@ class Machine:
             self._catch_up(target)
             self._make_room(vcpu)
             target.halted = False
+
+    def hold(self, vcpu: int, held: bool) -> None:
+        """The host is amid something on the vCPU's behalf, and it cannot run; False: it can again, from now on."""
+        target = self.vcpus[vcpu]
+        target.held = held
+        if not held:
+            self._catch_up(target)
+            self._make_room(vcpu)
+
+    def exit_soon(self, vcpu: int) -> None:
+        """A request was made for the vCPU: its thread looks at it before it goes on in its guest."""
+        self.requests.add(vcpu)
+        self.vcpus[vcpu].kick()
 
     def _make_room(self, vcpu: int) -> None:
         """Another vCPU wants to run: whoever ran alone, for a long turn, must share the time from now on."""
@@ -325,6 +344,8 @@ class Machine:
         fresh, self._turn_open = self._turn_open is None, None
         self._now_vcpu, self._running = vcpu.id, True
         try:
+            if vcpu.id in self.requests and self._attend(vcpu):
+                return None
             self._run_limit = limit
             if fresh and self.on_entry is not None:
                 self.on_entry(vcpu)
@@ -333,11 +354,22 @@ class Machine:
                 self._turn_open = vcpu.id, limit
                 return None
             end = self._serve(vcpu, ex)
+            if self.pager is not None and ex.kind is not ExitKind.LIMIT:
+                self.pager.on_exit(vcpu)
         finally:
             self._running = False
         if self.on_turn is not None:
             self.on_turn(self)
         return end
+
+    def _attend(self, vcpu: CoreVcpu) -> bool:
+        """Serve the request for a vCPU that is about to enter its guest. True: it does not go on yet."""
+        if not vcpu.settled:
+            return False
+        self.requests.discard(vcpu.id)
+        if self.pager is not None:
+            self.pager.on_exit(vcpu)
+        return not vcpu.runnable
 
     def _pick(self, ready: list[CoreVcpu]) -> CoreVcpu:
         """Whose turn it is: by default the one that is furthest behind."""
@@ -433,10 +465,12 @@ class Machine:
 
     def save_turn(self) -> list[Any]:
         """Where the run loop stands."""
-        return [self._idle_turns, self._now_vcpu, None if self._turn_open is None else list(self._turn_open)]
+        turn = None if self._turn_open is None else list(self._turn_open)
+        return [self._idle_turns, self._now_vcpu, turn, sorted(self.requests)]
 
     def load_turn(self, state: list[Any]) -> None:
-        self._idle_turns, self._now_vcpu, turn = state
+        self._idle_turns, self._now_vcpu, turn, requests = state
+        self.requests = set(requests)
         self._turn_open = None if turn is None else (int(turn[0]), int(turn[1]))
         self._running = False
 

@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from vmemu.machine.facility import Facility, Option, register
+from vmemu.protocols.async_page import switches  # noqa: F401 - registers
 
 if TYPE_CHECKING:
     from vmemu.machine.boot import BootOptions
@@ -17,6 +18,7 @@ ALL = ("x86_64", "arm64", "ppc64")
 #: Profiles of asynchronous page faults: name -> (ISAs, help, module and class that speaks it; empty: nothing).
 PROFILES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "off": (ALL, "the vCPU is blocked until the page is there", ""),
+    "halt": (ALL, "the guest is not told; the vCPU waits, but takes interrupts", "async_page.halt:Halting"),
 }
 
 

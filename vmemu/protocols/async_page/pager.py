@@ -1,0 +1,546 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From a stage-2 fault to the woken task: the generic part (x86-apf.md 4; KVM's virt/kvm/async_pf.c, after 6.9).
+
+A fault that needs I/O becomes a work of the vCPU's queue: it is queued, the guest may be told (`not_present`), the worker is
+scheduled. At the I/O's end the worker fetches the page, appends the work to the vCPU's `done` list, asks for the vCPU's
+attention and kicks it; the vCPU's own thread takes works off `done` while `can_dequeue`, and announces them (`present`).
+What a protocol adds is a subclass: whom to tell, when, and how. Everything refused is served synchronously.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from vmemu.core import CYC, CoreVcpu, Cycles, Exit, PageState, Stage2
+from vmemu.core.events import EventKind
+from vmemu.core.table import GFN_BITS, SHARED, Table
+from vmemu.devices.base import State
+from vmemu.machine.facility import Pager, Resolution
+from vmemu.protocols.async_page.ledger import Ledger
+from vmemu.protocols.async_page.references import MM, VM, References
+from vmemu.protocols.async_page.steps import Sequence, Sequencer
+from vmemu.protocols.async_page.words import SharedWords
+from vmemu.protocols.async_page.work import BROADCAST, Work
+
+if TYPE_CHECKING:
+    from vmemu.machine.machine import Machine
+
+#: ASYNC_PF_PER_VCPU: works of one vCPU at once, done ones and wake-alls included (x86-apf.md 1).
+LIMIT = 64
+IO_DONE = "async_page.io"
+#: How long a page-in takes when Choices decide, in quarters of the store's time: some are there at once, some are late.
+SPREAD = (4, 0, 8, 16)
+
+SETUP = ("queue", "inject", "schedule", "settle")
+SETUP_SCHEDULED_FIRST = ("schedule", "queue", "inject", "settle")
+WORKER = ("fetch", "append", "request", "kick", "wake", "put", "return")
+WORKER_ANNOUNCING = ("fetch", "announce", "append", "request", "kick", "wake", "put", "return")
+DEQUEUE = ("pop", "present", "unlink")
+
+
+class AsyncPager(Pager):
+    """State: `works` in flight or done by id, `done` ids by vCPU in order of completion, the hot tables, counters.
+
+    Subclasses set `announces_early` (the worker itself announces, as on s390 and in the pseries RFC) and `shared_gfns` (a page
+    is under way for the whole machine, not for one vCPU), and implement the abstract methods.
+    """
+
+    announces_early = False
+    shared_gfns = False
+    VERSION = 1
+
+    def __init__(self, machine: Machine, profile: str) -> None:
+        super().__init__(machine)
+        self.profile = profile
+        self.core = machine.core
+        count = len(machine.vcpus)
+        self.bugs = frozenset(machine.options.bugs) if machine.options is not None else frozenset()
+        self.works: dict[int, Work] = {}
+        self.done: list[list[int]] = [[] for _ in range(count)]
+        self.queued = [0] * count
+        self.next_work = 1
+        #: page index -> ids of the works that wait for its I/O, which ends at their common deadline
+        self.io: dict[int, list[int]] = {}
+        #: pages that the store could not give back: the next fault on them is synchronous and ends in a memory error
+        self.failed: set[int] = set()
+        self.tokens, self.gfns = Table(self.core, "tokens"), Table(self.core, "gfns")
+        self.ledger = Ledger(count)
+        self.references = References()
+        buffered = machine.options is not None and machine.options.store_buffer
+        self.words = SharedWords(machine.choices, buffered)
+        self.barriers = "apf-no-barrier" not in self.bugs
+        self.sequencer = Sequencer(
+            machine,
+            steps={
+                "queue": self._queue, "inject": self._inject, "schedule": self._schedule, "settle": self._settle,
+                "fetch": self._fetch, "announce": self._announce, "append": self._append, "request": self._request,
+                "kick": self._kick, "wake": self._wake, "put": self._put, "return": self._return,
+                "pop": self._pop, "present": self._present, "unlink": self._unlink,
+            },
+            finished={"setup": self._nothing, "worker": self._nothing, "dequeue": self._dequeued},
+            between=self.words.drain,
+        )  # fmt: skip
+        self.core.ptr.paged = True
+        self.core.ptr.gfns_shared = self.shared_gfns
+        machine.queue.define(IO_DONE, self._io_done)
+        machine.pager = self
+
+    # ------------------------------------------------- what a protocol adds
+    @abstractmethod
+    def refuse(self, vcpu: CoreVcpu, ex: Exit) -> str | None:
+        """Why this fault must be served synchronously; None when the page-in may be asynchronous."""
+
+    @abstractmethod
+    def new_token(self, vcpu: CoreVcpu) -> int:
+        """The next token for this vCPU."""
+
+    @abstractmethod
+    def not_present(self, vcpu: CoreVcpu, work: Work) -> bool:
+        """Tell the guest that the page is away. False: it was not told, and its vCPU waits."""
+
+    @abstractmethod
+    def can_dequeue(self, vcpu: CoreVcpu) -> bool:
+        """May the next completion be taken off `done`?"""
+
+    @abstractmethod
+    def present(self, vcpu: CoreVcpu, work: Work) -> bool:
+        """Tell the guest that the page is back (or, for a wake-all, that all are). True: it was told."""
+
+    def on_repeated(self, vcpu: CoreVcpu, ex: Exit, work: Work) -> Resolution:
+        """A fault on a page that is under way: by default the vCPU waits (x86-apf.md 5, row 4)."""
+        self.ledger.count["repeated"] += 1
+        return self.halt(vcpu, ex.gpa)
+
+    def wants_kick(self, vcpu: CoreVcpu, actor: str) -> bool:
+        """Must a first completion kick the vCPU out of its guest? False when the guest will come by itself."""
+        return True
+
+    def settled(self, vcpu: CoreVcpu, work: Work) -> None:
+        """The work's setup is complete: its page-in is scheduled."""
+
+    # --------------------------------------------------------------- faults
+    def on_fault(self, vcpu: CoreVcpu, ex: Exit) -> Resolution:
+        count = self.ledger.count
+        count["faults"] += 1
+        index = self.core.index(ex.gpa)
+        if ex.nr & Stage2.REPEATED:
+            work = self._under_way(vcpu, ex.gpa)
+            self._event(EventKind.TOKEN_REPEATED, vcpu, ex.gva, ex.gpa, work.token if work else 0)
+            if work is not None and not ex.nr & Stage2.ENTERING:
+                return self.on_repeated(vcpu, ex, work)
+        reason = self._reason(vcpu, ex, index)
+        if reason is not None:
+            return self._synchronous(vcpu, ex, index, reason)
+        self._event(EventKind.TOKEN_TRY, vcpu, ex.gva, ex.gpa)
+        token = self.new_token(vcpu)
+        work = Work(self.next_work, vcpu.id, token, ex.gpa, ex.gva, ex.access, index, self.machine.now())
+        self.next_work += 1
+        self.works[work.id] = work
+        count["works"] += 1
+        names = SETUP_SCHEDULED_FIRST if "apf-schedule-first" in self.bugs else SETUP
+        sequence = self.sequencer.start("setup", f"v{vcpu.id}", work.id, names, holds=vcpu.id)
+        return Resolution(RESOLVED[sequence.value]) if not sequence.left else Resolution.RETRY
+
+    def _reason(self, vcpu: CoreVcpu, ex: Exit, index: int) -> str | None:
+        if not self.core.ptr.timing.latency:
+            return "no I/O"
+        if index in self.failed:
+            return "failed before"
+        if ex.nr & Stage2.ENTERING:
+            return "exception entry"
+        if ex.nr & Stage2.REPEATED:
+            return "repeated"
+        if self.queued[vcpu.id] >= LIMIT:
+            return "queue full"
+        return self.refuse(vcpu, ex)
+
+    def _synchronous(self, vcpu: CoreVcpu, ex: Exit, index: int, reason: str) -> Resolution:
+        """The vCPU is blocked until the page is there; one that is under way already is not asked for twice."""
+        self.ledger.refused(reason)
+        self._event(EventKind.TOKEN_REFUSED, vcpu, ex.gva, ex.gpa, list(self.ledger.sync).index(reason))
+        memory, waiting = self.machine.memory, self.io.get(index)
+        if not waiting:
+            served = memory.serve(vcpu, ex.gpa)
+        else:
+            ready = self.machine.units(self.works[waiting[0]].deadline)
+            vcpu.add_cycles(max(ready - vcpu.cycles, 0), Cycles.BLOCKED)
+            served = memory.serve(None, ex.gpa)
+        return Resolution.RETRY if served else Resolution.FATAL
+
+    def _under_way(self, vcpu: CoreVcpu, gpa: int) -> Work | None:
+        token = self.gfns.get(self.gfn_key(vcpu, gpa))
+        number = None if token is None else self.tokens.get(token + 1)
+        return None if number is None else self.works.get(number)
+
+    def gfn_key(self, vcpu: CoreVcpu, gpa: int) -> int:
+        return (SHARED if self.shared_gfns else vcpu.id + 1) << GFN_BITS | gpa >> 12
+
+    def halt(self, vcpu: CoreVcpu, gpa: int) -> Resolution:
+        """The vCPU waits for its page, unless that is there by now."""
+        self.ledger.count["halted"] += 1
+        actor = f"v{vcpu.id}"
+        self.words.write(actor, f"sleeping{vcpu.id}", 1)
+        if self.barriers:
+            self.words.fence(actor)
+        if self.words.read(actor, f"done{vcpu.id}"):
+            self.complete(vcpu)
+        if self.core.page(self.core.index(gpa)).state != PageState.SWAPPED:
+            self.words.write(actor, f"sleeping{vcpu.id}", 0)
+            return Resolution.RETRY
+        return Resolution.HALT
+
+    # ------------------------------------------------ setup, in the vCPU's thread
+    def _queue(self, s: Sequence) -> None:
+        work = self.works[s.work]
+        self.queued[work.vcpu] += 1
+        self.references.get(MM, f"w{work.id}")
+        if "apf-worker-vm-reference" in self.bugs:
+            self.references.get(VM, f"w{work.id}")
+
+    def _inject(self, s: Sequence) -> None:
+        work = self.works[s.work]
+        vcpu = self.machine.vcpus[work.vcpu]
+        if work.done:  # only when the worker was scheduled first
+            return
+        self.gfns.put(self.gfn_key(vcpu, work.gpa), work.token)
+        self.tokens.put(work.token + 1, work.id)
+        work.injected = self.not_present(vcpu, work)
+        if work.injected:
+            self.ledger.told(vcpu, work)
+            self._event(EventKind.TOKEN_NOT_PRESENT, vcpu, work.token, work.gva, work.gpa)
+
+    def _schedule(self, s: Sequence) -> None:
+        work = self.works[s.work]
+        if work.cancelled:
+            return
+        work.scheduled = True
+        waiting = self.io.setdefault(work.index, [])
+        if waiting:  # another vCPU asked for it: one request, one end
+            work.deadline = self.works[waiting[0]].deadline
+        else:
+            vcpu = self.machine.vcpus[work.vcpu]
+            now = vcpu.cycles
+            ready = int(self.core.store_charge(now))
+            if not self.machine.choices.is_default:
+                ready = now + (ready - now) * SPREAD[self.machine.choices.choose("latency", len(SPREAD))] // 4
+            work.deadline = self.machine.nanoseconds(ready)
+            self.machine.queue.post(work.deadline, IO_DONE, work.index)
+            self.machine.deadline_changed()
+        waiting.append(work.id)
+        self.ledger.latency_ns += work.deadline - work.born
+
+    def _settle(self, s: Sequence) -> None:
+        """What becomes of the vCPU. After an interruption `on_fault` has returned, and this acts by itself."""
+        work = self.works.get(s.work)
+        if work is None or work.injected:
+            s.value = NOTIFIED
+        else:
+            vcpu = self.machine.vcpus[work.vcpu]
+            s.value = HALT if self.halt(vcpu, work.gpa) is Resolution.HALT else RETRY
+            if s.value == HALT:
+                vcpu.host_halt()
+        if work is not None:
+            self.settled(self.machine.vcpus[work.vcpu], work)
+
+    # ------------------------------------------------------------ the worker
+    def _io_done(self, now: int, index: int) -> None:
+        action = self.machine.memory.injector.check("apf.io", self.core.gpa(index) >> 12)
+        if action is not None:
+            for number in self.io[index]:
+                self.works[number].deadline = now + action.delay_ns
+            self.machine.queue.post(now + action.delay_ns, IO_DONE, index)
+            return
+        names = WORKER_ANNOUNCING if self.announces_early else WORKER
+        for number in self.io.pop(index, ()):
+            self.sequencer.start("worker", f"w{number}", number, names)
+
+    def _fetch(self, s: Sequence) -> None:
+        work = self.works.get(s.work)
+        self.references.use(MM, s.actor)
+        if work is None:
+            return
+        if not self.machine.memory.serve(None, work.gpa):
+            work.broken = True
+            self.ledger.count["failed"] += 1
+            if "apf-endless-retry" not in self.bugs:
+                self.failed.add(work.index)
+        work.fetched = True
+
+    def _announce(self, s: Sequence) -> None:
+        work = self.works.get(s.work)
+        if work is not None and not work.cancelled:
+            self._tell(self.machine.vcpus[work.vcpu], work)
+
+    def _append(self, s: Sequence) -> None:
+        """`value` becomes 1 when it is the first of the list: only then is the vCPU asked to look."""
+        work = self.works.get(s.work)
+        if work is None or work.cancelled:
+            return
+        queue = self.done[work.vcpu]
+        s.value = not queue
+        queue.append(work.id)
+        work.done = True
+        self._count_done(s.actor, work.vcpu)
+        self._event(EventKind.TOKEN_COMPLETED, None, work.token, work.gva, work.gpa)
+
+    def _count_done(self, actor: str, vcpu: int) -> None:
+        self.words.write(actor, f"done{vcpu}", len(self.done[vcpu]))
+
+    def _request(self, s: Sequence) -> None:
+        work = self.works.get(s.work)
+        if work is None or not s.value:
+            return
+        self.words.write(s.actor, f"request{work.vcpu}", 1)
+        if self.barriers:
+            self.words.fence(s.actor)
+
+    def _kick(self, s: Sequence) -> None:
+        work = self.works.get(s.work)
+        if work is None or not s.value:
+            return
+        vcpu = self.machine.vcpus[work.vcpu]
+        if not self.wants_kick(vcpu, s.actor):
+            return
+        if self.machine.memory.injector.check("apf.kick") is not None:
+            self.ledger.lost(f"{work}: kick dropped (injected)")
+            return
+        self.words.fence(s.actor)  # an IPI
+        self.on_exit(vcpu)
+
+    def _wake(self, s: Sequence) -> None:
+        """A vCPU that the host halted runs again when anything is done: it faults again, and halts again if need be."""
+        work = self.works.get(s.work)
+        number = int(s.actor[1:]) if work is None else work.vcpu
+        if work is None:
+            return
+        if self.barriers:
+            self.words.fence(s.actor)
+        if self.words.read(s.actor, f"sleeping{number}"):
+            self._awake(self.machine.vcpus[number])
+
+    def _awake(self, vcpu: CoreVcpu) -> None:
+        if vcpu.host_halted:
+            self.machine.wake(vcpu.id)
+        self.words.write(f"v{vcpu.id}", f"sleeping{vcpu.id}", 0)
+
+    def _put(self, s: Sequence) -> None:
+        self.words.fence(s.actor)  # an atomic decrement
+        self.references.put(MM, s.actor)
+        if "apf-worker-vm-reference" in self.bugs and self.references.put(VM, s.actor):
+            self.references.problems.append(f"{s.actor} destroys the VM from inside itself, and waits for itself")
+
+    def _return(self, s: Sequence) -> None:
+        if VM in self.references.gone:
+            self.references.problems.append(f"{s.actor} runs code of a VM that is gone")
+
+    def _nothing(self, s: Sequence) -> None:
+        return None
+
+    # ---------------------------------------------- completion, in the vCPU's thread
+    def on_exit(self, vcpu: CoreVcpu) -> None:
+        """The vCPU is out of its guest: look whether somebody asked for its attention."""
+        actor = f"v{vcpu.id}"
+        if self.words.read(actor, f"request{vcpu.id}"):
+            self.words.write(actor, f"request{vcpu.id}", 0)
+            self.complete(vcpu)
+
+    def complete(self, vcpu: CoreVcpu) -> None:
+        """Take completions off `done` while the protocol can announce them."""
+        if self.sequencer.holder(vcpu.id) is not None:  # its thread is amid something: that ends with another look
+            self.words.write(f"v{vcpu.id}", f"request{vcpu.id}", 1)
+            return
+        while self.done[vcpu.id] and self.can_dequeue(vcpu):
+            first = self.done[vcpu.id][0]
+            sequence = self.sequencer.start("dequeue", f"v{vcpu.id}", first, DEQUEUE, holds=vcpu.id)
+            if sequence.left:
+                return
+
+    def _pop(self, s: Sequence) -> None:
+        work = self.works[s.work]
+        self.done[work.vcpu].pop(0)
+        self._count_done(s.actor, work.vcpu)
+
+    def _present(self, s: Sequence) -> None:
+        work = self.works.get(s.work)
+        if work is not None:
+            if not self.announces_early:
+                self._tell(self.machine.vcpus[work.vcpu], work)
+            self._awake(self.machine.vcpus[work.vcpu])
+
+    def _tell(self, vcpu: CoreVcpu, work: Work) -> None:
+        if not work.wake_all:
+            self.forget_gfn(vcpu, work)
+        told = self.present(vcpu, work)
+        if work.wake_all:
+            if told:
+                self.ledger.count["wake_all"] += 1
+                self._event(EventKind.TOKEN_WAKE_ALL, vcpu, len(self.ledger.away))
+        elif told:
+            self.ledger.came_back(vcpu, work)
+            self._event(EventKind.TOKEN_READY, vcpu, work.token, work.gva, work.gpa)
+        elif work.injected:
+            self.ledger.count["unsent"] += 1
+
+    def forget_gfn(self, vcpu: CoreVcpu, work: Work) -> None:
+        """The page is under way no longer: the next fault on it starts anew."""
+        if self.gfns.get(self.gfn_key(vcpu, work.gpa)) == work.token:
+            self.gfns.pop(self.gfn_key(vcpu, work.gpa))
+        if self.tokens.get(work.token + 1) == work.id:
+            self.tokens.pop(work.token + 1)
+
+    def _unlink(self, s: Sequence) -> None:
+        work = self.works.pop(s.work, None)
+        if work is not None:
+            self.queued[work.vcpu] -= 1
+
+    def _dequeued(self, s: Sequence) -> None:
+        """After an interruption the loop goes on here."""
+        if s.id in self.sequencer.resting or self.sequencer.holder(s.holds) is not None:
+            return
+        vcpu = self.machine.vcpus[s.holds]
+        if self.words.read(s.actor, f"request{vcpu.id}"):
+            self.on_exit(vcpu)
+
+    # --------------------------------------------------- wake-all, flush, reset
+    def wake_all(self, vcpu: CoreVcpu) -> bool:
+        """Queue the event that wakes every sleeper of the vCPU; nothing when completions wait already (x86-apf.md 4)."""
+        if self.done[vcpu.id]:
+            return False
+        work = Work(self.next_work, vcpu.id, BROADCAST, 0, 0, 0, -1, self.machine.now(), wake_all=True, fetched=True, done=True)
+        self.next_work += 1
+        self.works[work.id] = work
+        self.queued[vcpu.id] += 1
+        self.done[vcpu.id].append(work.id)
+        self._count_done(f"v{vcpu.id}", vcpu.id)
+        self.ask(vcpu)
+        return True
+
+    def ask(self, vcpu: CoreVcpu) -> None:
+        """The vCPU's thread looks at `done` at its next exit; one that is in its guest is made to exit."""
+        self.words.write(f"v{vcpu.id}", f"request{vcpu.id}", 1)
+        self.machine.exit_soon(vcpu.id)
+
+    def clear(self, vcpu: CoreVcpu) -> None:
+        """Throw away every work of the vCPU. Waits for its workers, and for what its own thread is amid."""
+        if "apf-flush-unlocked" not in self.bugs:
+            while (own := self.sequencer.holder(vcpu.id)) is not None:
+                self.sequencer.complete(own)
+        for work in [w for w in self.works.values() if w.vcpu == vcpu.id]:
+            self._cancel(vcpu, work)
+        self.done[vcpu.id].clear()
+        self._count_done(f"v{vcpu.id}", vcpu.id)
+        self.queued[vcpu.id] = 0
+        self.words.write(f"v{vcpu.id}", f"request{vcpu.id}", 0)
+        self._awake(vcpu)
+
+    def _cancel(self, vcpu: CoreVcpu, work: Work) -> None:
+        worker = self.sequencer.of_work(work.id, "worker")
+        if worker is not None and "apf-flush-running" not in self.bugs:
+            self.sequencer.complete(worker)
+        elif worker is None and not work.done and not work.wake_all:
+            if "apf-cancel-leak" not in self.bugs:
+                self.references.put(MM, f"w{work.id}")
+                if "apf-worker-vm-reference" in self.bugs:
+                    self.references.put(VM, f"w{work.id}")
+            waiting = self.io.get(work.index, [])
+            if work.id in waiting:
+                waiting.remove(work.id)
+                if not waiting:
+                    del self.io[work.index]
+                    event = self.machine.queue.find(IO_DONE, work.index)
+                    if event is not None:
+                        self.machine.queue.cancel(event)
+        work.cancelled = True
+        if not work.wake_all and "apf-stale-gfns" not in self.bugs:
+            self.forget_gfn(vcpu, work)
+        if work.token in self.ledger.away and work.injected:
+            self.ledger.took_back(vcpu, work)
+        self.works.pop(work.id, None)
+
+    def reset_vcpu(self, vcpu: CoreVcpu) -> None:
+        self.clear(vcpu)
+
+    def close(self) -> None:
+        """The VM ends: every queue is flushed, then the owner lets go."""
+        for vcpu in self.machine.vcpus:
+            self.clear(vcpu)
+        self.references.put(VM, "owner")
+        self.references.put(MM, "owner")
+
+    # --------------------------------------------------------------- reports
+    def _event(self, kind: EventKind, vcpu: CoreVcpu | None, a: int = 0, b: int = 0, c: int = 0) -> None:
+        if self.core.traced:
+            self.core.put_event(kind, a, b, c, vcpu=vcpu)
+
+    def sleepers(self) -> dict[str, int]:
+        """What the guest says about its wait table, when it says anything."""
+        return {}
+
+    def summary(self) -> dict[str, Any]:
+        return {"apf": self.profile, "tokens": self.ledger.summary(CYC * self.machine.board.cpu_hz // 1_000_000) | self.sleepers()}
+
+    def lines(self) -> list[str]:
+        blocked = sum(v.blocked_cycles for v in self.machine.vcpus)
+        return self.ledger.lines(self.profile, self.summary()["tokens"], blocked, self.machine.board.cpu_hz)
+
+    def stalled(self) -> str | None:
+        parts = [f"{work}" for work in list(self.works.values())[:5]]
+        parts += [f"token {t:#x} of vCPU {w[0]} was never announced as ready" for t, w in list(self.ledger.away.items())[:5]]
+        asleep = self.sleepers().get("sleeping_at_end")
+        if asleep:
+            parts.append(f"{asleep} guest tasks sleep on tokens")
+        parts += self.ledger.losses[:5]
+        return f"async page faults ({self.profile}): " + "; ".join(parts) if parts else None
+
+    def invariants(self) -> list[str]:
+        """Named as in x86-apf.md and bugs.md: COUNT, TOK, PAIR, REF, HALT."""
+        wrong = [f"PAIR: {text}" for text in self.ledger.problems] + [f"REF: {text}" for text in self.references.problems]
+        for vcpu in self.machine.vcpus:
+            own = [w for w in self.works.values() if w.vcpu == vcpu.id]
+            busy = self.sequencer.holder(vcpu.id)
+            if busy is None and self.queued[vcpu.id] != len(own):
+                wrong.append(f"COUNT: vCPU {vcpu.id} counts {self.queued[vcpu.id]} works and has {len(own)}")
+            if not 0 <= self.queued[vcpu.id] <= LIMIT + 1:
+                wrong.append(f"COUNT: vCPU {vcpu.id} has {self.queued[vcpu.id]} works, the limit is {LIMIT}")
+            if busy is None and vcpu.host_halted and not any(not w.wake_all for w in own):
+                wrong.append(f"HALT: vCPU {vcpu.id} waits for a page, and none of its is under way")
+        live = [w for w in self.works.values() if not w.wake_all]
+        told = [w.token for w in live if w.injected]
+        if len(set(told)) != len(told):
+            wrong.append("TOK: a token is outstanding twice")
+        if not self.sequencer.resting:
+            held = {f"w{w.id}" for w in live if not w.done}
+            holding = set(self.references.holders[MM]) - {"owner"}
+            if holding != held:
+                wrong.append(f"REF: the address space is held by {sorted(holding)}, at work are {sorted(held)}")
+            if len(self.gfns) > len(live):
+                wrong.append(f"COUNT: {len(self.gfns)} gfns in the table, {len(live)} works")
+        return wrong
+
+    # ----------------------------------------------------------------- state
+    def save(self) -> State:
+        return {
+            "version": self.VERSION, "works": [w.save() for w in self.works.values()], "done": [list(d) for d in self.done],
+            "queued": list(self.queued), "next_work": self.next_work, "io": [[k, list(v)] for k, v in self.io.items()],
+            "failed": sorted(self.failed), "ledger": self.ledger.save(), "references": self.references.save(),
+            "words": self.words.save(), "sequences": self.sequencer.save(),
+            "tables": [[list(p) for p in self.tokens.items()], [list(p) for p in self.gfns.items()]],
+        }  # fmt: skip
+
+    def load(self, state: State) -> None:
+        self.works = {w[0]: Work(*w) for w in state["works"]}
+        self.done = [list(d) for d in state["done"]]
+        self.queued = list(state["queued"])
+        self.next_work = state["next_work"]
+        self.io = {k: list(v) for k, v in state["io"]}
+        self.failed = set(state["failed"])
+        self.ledger.load(state["ledger"])
+        self.references.load(state["references"])
+        self.words.load(state["words"])
+        self.sequencer.load(state["sequences"])
+
+
+#: What `_settle` leaves in its sequence.
+RETRY, NOTIFIED, HALT = range(3)
+RESOLVED = (Resolution.RETRY.value, Resolution.NOTIFIED.value, Resolution.HALT.value)

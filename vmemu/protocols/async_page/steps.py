@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Sequences of named atomic steps. What a host thread does is a list of names; between two of them Choices ("step") may let
+everybody else run: other vCPUs their guests, other workers their steps. By default a sequence runs through at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vmemu.machine.machine import Machine
+
+#: Virtual ns for which a sequence that was interrupted rests: longer than a turn of a few instructions, shorter than a page-in.
+REST = 500
+EVENT = "async_page.step"
+
+
+@dataclass(slots=True)
+class Sequence:
+    """A thread's way through its steps. `holds`: the vCPU whose own thread this is, which cannot be in its guest meanwhile; -1 none.
+
+    `left`: names of the steps still to be done. `value`: what the steps have to say to each other.
+    """
+
+    id: int
+    kind: str
+    actor: str
+    work: int
+    holds: int
+    left: list[str]
+    value: int = 0
+
+    def save(self) -> list[Any]:
+        return [self.id, self.kind, self.actor, self.work, self.holds, list(self.left), self.value]
+
+
+Step = Callable[[Sequence], None]
+
+
+@dataclass
+class Sequencer:
+    """Runs sequences. `steps`: the code behind each name; `finished` is called at the end of each kind of sequence."""
+
+    machine: Machine
+    steps: dict[str, Step]
+    finished: dict[str, Step]
+    between: Callable[[], None]
+    resting: dict[int, Sequence] = field(default_factory=dict)
+    next_id: int = 1
+
+    def __post_init__(self) -> None:
+        self.machine.queue.define(EVENT, self._go_on)
+
+    def start(self, kind: str, actor: str, work: int, names: tuple[str, ...], holds: int = -1) -> Sequence:
+        """Begin a sequence and run it as far as it comes; it is complete when nothing is `left`."""
+        sequence = Sequence(self.next_id, kind, actor, work, holds, list(names))
+        self.next_id += 1
+        self._run(sequence)
+        return sequence
+
+    def _run(self, sequence: Sequence) -> None:
+        choices = self.machine.choices
+        while sequence.left:
+            self.steps[sequence.left.pop(0)](sequence)
+            if choices.is_default:
+                continue
+            self.between()
+            if sequence.left and choices.choose("step", 2):
+                self._rest(sequence)
+                return
+        self.finished[sequence.kind](sequence)
+
+    def _rest(self, sequence: Sequence) -> None:
+        self.resting[sequence.id] = sequence
+        if sequence.holds >= 0:
+            self.machine.hold(sequence.holds, True)
+        self.machine.queue.post(self.machine.now() + REST, EVENT, sequence.id)
+
+    def _go_on(self, now: int, number: int) -> None:
+        sequence = self.resting.pop(number, None)
+        if sequence is None:  # it was waited for, and is complete
+            return
+        if sequence.holds >= 0 and self.holder(sequence.holds) is None:
+            self.machine.hold(sequence.holds, False)
+        self._run(sequence)
+
+    def holder(self, vcpu: int) -> Sequence | None:
+        """The interrupted sequence that is the vCPU's own."""
+        return next((s for s in self.resting.values() if s.holds == vcpu), None)
+
+    def complete(self, sequence: Sequence) -> None:
+        """Somebody waits for it: run what is left, without interruption."""
+        self.resting.pop(sequence.id, None)
+        if sequence.holds >= 0 and self.holder(sequence.holds) is None:
+            self.machine.hold(sequence.holds, False)
+        while sequence.left:
+            self.steps[sequence.left.pop(0)](sequence)
+        self.finished[sequence.kind](sequence)
+
+    def of_work(self, work: int, kind: str) -> Sequence | None:
+        return next((s for s in self.resting.values() if s.work == work and s.kind == kind), None)
+
+    def save(self) -> dict[str, Any]:
+        return {"next": self.next_id, "resting": [s.save() for s in self.resting.values()]}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.next_id = state["next"]
+        self.resting = {s[0]: Sequence(s[0], s[1], s[2], s[3], s[4], list(s[5]), s[6]) for s in state["resting"]}
+        held = {s.holds for s in self.resting.values()}
+        for vcpu in self.machine.vcpus:
+            vcpu.held = vcpu.id in held

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Words that host threads share without a lock, as x86-TSO has it: a thread's stores wait in its own buffer, in order, until a
+fence or until they happen to drain. Loads see the thread's own buffer first, then memory (Sewell et al., x86-TSO, CACM 2010).
+
+Off by default: then every store is in memory at once. On, Choices ("drain") decides how long a store waits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vmemu.clock.choices import Choices
+
+
+class SharedWords:
+    """Named words, zero at first. An actor is a host thread: "v3" the thread of vCPU 3, "w17" the worker of work 17."""
+
+    def __init__(self, choices: Choices, buffered: bool) -> None:
+        self._choices = choices
+        self.buffered = buffered
+        self.memory: dict[str, int] = {}
+        self.buffers: dict[str, list[tuple[str, int]]] = {}
+
+    def read(self, actor: str, word: str) -> int:
+        for name, value in reversed(self.buffers.get(actor, ())):
+            if name == word:
+                return value
+        return self.memory.get(word, 0)
+
+    def write(self, actor: str, word: str, value: int) -> None:
+        if self.buffered:
+            self.buffers.setdefault(actor, []).append((word, value))
+        else:
+            self.memory[word] = value
+
+    def fence(self, actor: str) -> None:
+        """All of the actor's stores are in memory before its next load."""
+        for word, value in self.buffers.pop(actor, ()):
+            self.memory[word] = value
+
+    def drain(self) -> None:
+        """Between two steps of anybody: some stores reach memory by themselves."""
+        for actor in list(self.buffers):
+            held = self.buffers[actor]
+            while held and self._choices.choose("drain", 2) == 0:
+                word, value = held.pop(0)
+                self.memory[word] = value
+            if not held:
+                del self.buffers[actor]
+
+    def save(self) -> dict[str, Any]:
+        return {"memory": dict(self.memory), "buffers": {a: [list(s) for s in b] for a, b in self.buffers.items()}}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.memory = dict(state["memory"])
+        self.buffers = {a: [(str(w), int(v)) for w, v in b] for a, b in state["buffers"].items()}
