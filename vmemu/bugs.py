@@ -85,3 +85,9 @@ register(Bug("apf-no-broadcast", "guest", "kvm: wake-all is taken for a token: a
 register(Bug("apf-no-teardown", "guest", "kvm: a CPU that leaves stays registered: its area is written to afterwards"))
 register(Bug("apf-enabled-at-64", "guest", "kvm: the enabled word lies in the next CPU's area: a real fault is taken for a token"))
 register(Bug("apf-doc-bits", "guest", "kvm: the documentation's errors: token in bytes 5 to 7, SEND_ALWAYS in bit 2"))
+register(Bug("sdei-no-clear", "guest", "arm64: the handler leaves the shared buffer full: no page is announced as ready any more"))
+register(Bug("sdei-no-ack", "guest", "arm64: page-ready is not acknowledged: its interrupt comes again and again"))
+register(Bug("sdei-stale-flag", "guest", "arm64: the task sleeps although the page came after it looked: it sleeps for ever"))
+register(
+    Bug("sdei-one-buffer", "guest", "arm64: all CPUs share one buffer: they clear each other's notifications, tasks sleep for ever")
+)

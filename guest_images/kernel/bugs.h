@@ -21,7 +21,11 @@
     X(BUG_APF_NO_BROADCAST, "apf-no-broadcast", "kvm: wake-all is taken for a token: a marker stays, sleepers of before sleep for ever") \
     X(BUG_APF_NO_TEARDOWN, "apf-no-teardown", "kvm: a CPU that leaves stays registered: its area is written to afterwards") \
     X(BUG_APF_ENABLED_AT_64, "apf-enabled-at-64", "kvm: the enabled word lies in the next CPU's area: a real fault is taken for a token") \
-    X(BUG_APF_DOC_BITS, "apf-doc-bits", "kvm: the documentation's errors: token in bytes 5 to 7, SEND_ALWAYS in bit 2")
+    X(BUG_APF_DOC_BITS, "apf-doc-bits", "kvm: the documentation's errors: token in bytes 5 to 7, SEND_ALWAYS in bit 2") \
+    X(BUG_SDEI_NO_CLEAR, "sdei-no-clear", "arm64: the handler leaves the shared buffer full: no page is announced as ready any more") \
+    X(BUG_SDEI_NO_ACK, "sdei-no-ack", "arm64: page-ready is not acknowledged: its interrupt comes again and again") \
+    X(BUG_SDEI_STALE_FLAG, "sdei-stale-flag", "arm64: the task sleeps although the page came after it looked: it sleeps for ever") \
+    X(BUG_SDEI_ONE_BUFFER, "sdei-one-buffer", "arm64: all CPUs share one buffer: they clear each other's notifications, tasks sleep for ever")
 
 #define BUG_ENUM(id, name, text) id,
 enum bug { BUG_SWITCHES(BUG_ENUM) N_BUGS };

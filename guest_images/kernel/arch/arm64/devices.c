@@ -41,7 +41,10 @@ void uart_init(void)
 #define GICR_SGI 0x10000                /* second page of a redistributor */
 #define GICR_IGROUPR0 (GICR_SGI + 0x80)
 #define GICR_ISENABLER0 (GICR_SGI + 0x100)
+#define GICR_ICENABLER0 (GICR_SGI + 0x180)
 #define GICR_IPRIORITYR (GICR_SGI + 0x400)
+#define PRIORITY 0xa0
+#define PRIORITY_FIRST 0x80
 #define SPURIOUS 1020                   /* 1020..1023 are no interrupts */
 
 static u32 affinity(void)
@@ -51,18 +54,38 @@ static u32 affinity(void)
     return (u32)(mpidr >> 32 & 0xff) << 24 | (u32)(mpidr & 0xffffff);
 }
 
-void gic_init(void)
+static u64 redistributor(void)
 {
     u64 redist = GICR_BASE;
 
     while (*mmio32(redist + GICR_TYPER_AFFINITY) != affinity())
         redist += GICR_STRIDE;
+    return redist;
+}
+
+static void set_priority(u64 redist, u32 id, u8 priority)
+{
+    *(volatile u8 *)pa_to_kva(redist + GICR_IPRIORITYR + id) = priority;
+}
+
+void gic_ppi(u32 id, bool on)
+{
+    u64 redist = redistributor();
+
+    set_priority(redist, id, PRIORITY_FIRST);
+    *mmio32(redist + (on ? GICR_ISENABLER0 : GICR_ICENABLER0)) = 1u << id;
+}
+
+void gic_init(void)
+{
+    u64 redist = redistributor();
+
     *mmio32(redist + GICR_WAKER) &= ~WAKER_SLEEP;
     while (*mmio32(redist + GICR_WAKER) & WAKER_ASLEEP)
         ;
     *mmio32(redist + GICR_IGROUPR0) = ~0u;
-    *mmio32(redist + GICR_IPRIORITYR + TIMER_PPI / 4 * 4) = 0xa0a0a0a0;
-    *mmio32(redist + GICR_IPRIORITYR + IPI_SGI / 4 * 4) = 0xa0a0a0a0;
+    set_priority(redist, TIMER_PPI, PRIORITY);
+    set_priority(redist, IPI_SGI, PRIORITY);
     *mmio32(redist + GICR_ISENABLER0) = 1u << TIMER_PPI | 1u << IPI_SGI;
     write_sysreg(S3_0_C12_C12_5, 1);                    /* ICC_SRE_EL1 */
     isb();
@@ -78,7 +101,9 @@ void gic_irq(struct trapframe *tf)
     if (id >= SPURIOUS)
         return;
     if (id == TIMER_PPI)
-        timer_stop();                                   /* the line is level: down before the end of the interrupt */
+        timer_stop();                                   /* lines are level: down before the end of the interrupt */
+    if (id == async_intid)
+        async_irq(tf);
     write_sysreg(S3_0_C12_C12_1, id);                   /* ICC_EOIR1_EL1 */
     isb();
     if (id == TIMER_PPI)

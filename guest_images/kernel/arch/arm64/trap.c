@@ -69,8 +69,10 @@ void trap_entry(struct trapframe *tf, int kind)
         gic_irq(tf);
     else
         trap_memory_error(tf, ~0ull);                   /* SError; an FIQ cannot be: no group 0 interrupt is enabled */
-    if (tf_from_user(tf))
+    if (tf_from_user(tf)) {
+        async_before_user();
         trap_exit(tf);
+    }
 }
 
 /* What arch_switch keeps; x29 first, so that the frame pointer chain works. */

@@ -92,6 +92,24 @@ arch_return_user:
     add sp, sp, #TF_SIZE
     eret
 
+/*
+ * An SDEI event: x0 = its number, x1 = its slot, x2 and x3 = interrupted PC and PSTATE, everything masked. The dispatcher has saved
+ * x0 to x17; the rest, and the stack pointer, must be as they were when it is told that we are done. ELR_EL1 and SPSR_EL1 may be live.
+ */
+    .globl sdei_entry
+sdei_entry:
+    mov x4, sp
+    sub sp, x1, #32
+    stp x18, x29, [sp]
+    stp x30, x4, [sp, #16]
+    mov x29, xzr
+    bl sdei_taken                       /* returns the call that ends it, in x0 and x1 */
+    ldp x30, x4, [sp, #16]
+    ldp x18, x29, [sp]
+    mov sp, x4
+    hvc #0
+    b sdei_stuck
+
 /* void arch_switch(struct context **save, struct context *to): x19..x30 on the stack, as struct context in trap.c */
     .globl arch_switch
 arch_switch:
