@@ -91,6 +91,7 @@ PROGRAMS: dict[str, str] = {
     "storm": "tasks=N random touches of more memory than is resident, by many tasks; verifies every page, prints a checksum",
     "bm": "fault=N tasks touch random pages while work=N compute for ms=T of virtual time; prints the work done",
     "usertests": "self-tests of the kernel's system calls, memory and signals",
+    "sdei-edge": "arm64: SDEI's calls in every state of an event, legal and illegal",
 }
 BENCH = "bench-cpu"
 BENCH_TEXT = "bare-metal integer benchmark: loop, sha256, sort, hash, list, crc; needs no kernel and no device tree"
@@ -161,6 +162,8 @@ def images(isa: Isa) -> list[Image]:
         single = programs / f"{name}.c"
         own = (single,) if (ROOT / single).exists() else sources_in(programs / name, programs / name / isa.name)
         source = single if (ROOT / single).exists() else programs / name
+        if not own:  # a program of other architectures
+            continue
         result.append(
             Image(
                 isa.name,

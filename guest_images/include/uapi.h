@@ -44,6 +44,11 @@ enum {
     HOOK_APF_TAKE = 36,         /* x86-64: ()                  take what is in the slot now */
     HOOK_APF_WORDS = 37,        /* x86-64: ()                  reason, and token << 32 */
     HOOK_APF_AREA = 38,         /* x86-64: (n)                 physical address of CPU n's area */
+    HOOK_SDEI_TEST = 48,        /* arm64: (n)                  failures of the n-th self-test; -EINVAL: no more of them */
+    HOOK_SDEI_TAKE = 49,        /* arm64: ()                   count software's event on this CPU */
+    HOOK_SDEI_SIGNAL = 50,      /* arm64: (n)                  send it to CPU n */
+    HOOK_SDEI_TAKEN = 51,       /* arm64: ()                   how many came since, on all CPUs */
+    HOOK_SDEI_RELEASE = 52,     /* arm64: ()                   count no more on this CPU */
 };
 
 enum { SIGILL = 4, SIGBUS = 7, SIGKILL = 9, SIGSEGV = 11, SIGTERM = 15, NSIG = 32 };
