@@ -91,3 +91,9 @@ register(Bug("sdei-stale-flag", "guest", "arm64: the task sleeps although the pa
 register(
     Bug("sdei-one-buffer", "guest", "arm64: all CPUs share one buffer: they clear each other's notifications, tasks sleep for ever")
 )
+register(Bug("esn-no-arm", "guest", "papr: the trigger is flipped once and never again: one interrupt, then tasks sleep for ever"))
+register(Bug("esn-no-recheck", "guest", "papr: no look at the ring after the flip: what was posted just before waits for ever"))
+register(Bug("esn-arm-again", "guest", "papr: the trigger is flipped again when the look after it finds numbers: that takes the wish back"))
+register(Bug("esn-zero-sleeps", "guest", "papr: number 0, the page is back already, is slept on for ever"))
+register(Bug("esn-late-number", "guest", "papr: pageable memory is touched before the number is saved: tasks sleep on another's number"))
+register(Bug("esn-rfc-2f8", "guest", "the rfc guest registers by LoPAR's number: its trigger never flips, no interrupt ever comes"))

@@ -108,7 +108,7 @@ static void wake_node(struct node *n)
     }
 }
 
-static bool wake_sleepers(struct bucket *b, u64 token)
+static bool wake_sleepers(struct bucket *b, u64 token, bool one)
 {
     bool any = false;
     for (struct node *n = b->first, *next; n; n = next) {
@@ -117,7 +117,7 @@ static bool wake_sleepers(struct bucket *b, u64 token)
             continue;
         wake_node(n);
         any = true;
-        if (bug(BUG_APF_WAKE_ONE))
+        if (one || bug(BUG_APF_WAKE_ONE))
             break;
     }
     count(&apf_counters.wakes, any);
@@ -199,12 +199,12 @@ static void put_marker(struct bucket *b, struct node *n, u64 token, bool shared)
     link_node(b, n);
 }
 
-void token_wake(u64 token)
+static void wake(u64 token, bool one)
 {
     struct bucket *b = bucket(token);
     struct node *spare = NULL;
     lock(&b->lock);
-    while (!wake_sleepers(b, token) && !find_marker(b, token) && !bug(BUG_APF_NO_MARKER)) {
+    while (!wake_sleepers(b, token, one) && !find_marker(b, token) && !bug(BUG_APF_NO_MARKER)) {
         if (spare) {
             put_marker(b, spare, token, false);
             spare = NULL;
@@ -234,14 +234,18 @@ void token_wake(u64 token)
         marker_free(spare);
 }
 
-void token_wake_all(void)
+void token_wake(u64 token) { wake(token, false); }
+void token_wake_one(u64 token) { wake(token, true); }
+
+/* cpu: where they were told, -1: anywhere. */
+static void wake_all(int cpu)
 {
     count(&apf_counters.broadcasts, 1);
     for (struct bucket *b = buckets; b < buckets + ARRAY_LEN(buckets); b++) {
         lock(&b->lock);
         for (struct node *n = b->first, *next; n; n = next) {
             next = n->next;
-            if (n->cpu != arch_cpu())
+            if (cpu >= 0 && n->cpu != cpu)
                 continue;
             if (!n->marker)
                 wake_node(n);
@@ -251,6 +255,9 @@ void token_wake_all(void)
         unlock(&b->lock);
     }
 }
+
+void token_wake_all(void) { wake_all(arch_cpu()); }
+void token_wake_everybody(void) { wake_all(-1); }
 
 /* ---- shared tokens: shared_lock before the bucket's ---- */
 
@@ -271,14 +278,14 @@ void token_wake_shared(u64 token)
     struct bucket *b = bucket(token);
     u32 others = others_in_tasks();
     lock(&b->lock);
-    wake_sleepers(b, token);
+    wake_sleepers(b, token, false);
     unlock(&b->lock);
     if (!others || bug(BUG_APF_NO_MARKER))
         return;
     struct node *spare = marker_get(), *n;
     lock(&shared_lock);
     lock(&b->lock);
-    wake_sleepers(b, token);            /* who came in between */
+    wake_sleepers(b, token, false);            /* who came in between */
     if (!(n = find_marker(b, token))) {
         n = spare;
         spare = NULL;

@@ -24,6 +24,7 @@ bool token_wait(u64 token);
 
 /* Wake every sleeper of a token that is notified once for each time it is woken. Nobody there: leave a marker. Interrupts off. */
 void token_wake(u64 token);
+void token_wake_one(u64 token);         /* the first sleeper only, which is enough where nobody shares a token */
 
 /*
  * The same for a token that any number of tasks may have been told (PAPR gives a page one number however many touch it). A marker
@@ -34,6 +35,7 @@ void token_wake_shared(u64 token);
 
 /* Wake every sleeper that was told on this CPU. Markers stay: whom they are for is still on his way. Interrupts off. */
 void token_wake_all(void);
+void token_wake_everybody(void);        /* the same for every CPU */
 
 /* This CPU has no notification in hand: on the way to user mode, or without a task. Interrupts off, no lock held. */
 void token_quiet(void);

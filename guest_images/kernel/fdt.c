@@ -218,6 +218,13 @@ static bool in_list(const u8 *list, u32 len, const char *text)
     return false;
 }
 
+bool fdt_has(const char *path, const char *name, const char *text)
+{
+    u32 len;
+    const u8 *p = fdt_prop(path, name, &len);
+    return p && in_list(p, len, text);
+}
+
 bool fdt_compatible_reg(const char *text, int n, u64 *addr, u64 *size)
 {
     struct cells cells[MAX_DEPTH + 1] = {{2, 1}};

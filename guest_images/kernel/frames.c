@@ -61,6 +61,9 @@ static u8 *ref(u64 pa)
     return &refs[i];
 }
 
+__attribute__((weak)) void arch_frame_used(u64 pa) { (void)pa; }
+__attribute__((weak)) void arch_frame_free(u64 pa) { (void)pa; }
+
 u64 frame_alloc(void)
 {
     u64 pa = 0;
@@ -70,6 +73,8 @@ u64 frame_alloc(void)
     if (hint < n_frames) {
         refs[hint] = 1;
         pa = (first_pfn + hint++) << PAGE_SHIFT;
+        if (page_states)
+            arch_frame_used(pa);
     }
     unlock(&frames_lock);
     return pa;
@@ -87,9 +92,12 @@ void frame_get(u64 pa)
 
 void frame_put(u64 pa)
 {
+    u64 i = (pa >> PAGE_SHIFT) - first_pfn;
     lock(&frames_lock);
-    if (--*ref(pa) == 0 && (pa >> PAGE_SHIFT) - first_pfn < hint)
-        hint = (pa >> PAGE_SHIFT) - first_pfn;
+    if (page_states && *ref(pa) == 1)
+        arch_frame_free(pa);            /* before anybody else can have it */
+    if (--*ref(pa) == 0 && i < hint)
+        hint = i;
     unlock(&frames_lock);
 }
 

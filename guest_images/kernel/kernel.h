@@ -66,6 +66,8 @@ u32 fdt_u32(const char *path, const char *name, u32 otherwise);
 /* Number from a property of 4 or 8 bytes. */
 u64 fdt_num(const char *path, const char *name, u64 otherwise);
 const char *fdt_str(const char *path, const char *name);        /* NUL-terminated within bounds, or NULL */
+/* Is text in this property, a list of strings? */
+bool fdt_has(const char *path, const char *name, const char *text);
 /* reg of the node at path, first entry, with its parent's cell sizes. */
 bool fdt_reg(const char *path, u64 *addr, u64 *size);
 /* Path-free search: the n-th node (from 0) whose "compatible" list holds text; its first reg entry. false when absent. */
@@ -77,6 +79,7 @@ u32 fdt_size(void);                 /* bytes of the whole tree */
 
 /* ---- main.c ---- */
 extern u64 mem_base, mem_size;      /* RAM that the kernel uses, physical */
+extern bool page_states;            /* kernel option: tell the hypervisor which frames are free (arch.h) */
 extern bool quiet;                  /* kernel option: no banner, no register dumps */
 
 /* ---- bugs.c: known bugs, switched on with bug=NAME[,NAME] on the command line ---- */

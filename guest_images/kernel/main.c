@@ -4,7 +4,7 @@
 #include "task.h"
 
 u64 mem_base, mem_size;
-bool quiet;
+bool quiet, page_states;
 
 static void memory_init(void)
 {
@@ -22,6 +22,10 @@ static bool kernel_option(const char *word, size_t len)
 {
     if (len == 5 && memcmp(word, "quiet", 5) == 0) {
         quiet = true;
+        return true;
+    }
+    if (len == 11 && memcmp(word, "page-states", 11) == 0) {
+        page_states = true;
         return true;
     }
     if (len > 4 && memcmp(word, "bug=", 4) == 0) {

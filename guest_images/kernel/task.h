@@ -155,6 +155,7 @@ int vm_add(struct mm *mm, const struct region *r);
 int vm_fork(struct mm *child, struct mm *parent);
 /* Make the page at va accessible. 0, -EFAULT: not allowed, -ENOMEM. */
 int vm_fault(struct mm *mm, u64 va, int access);
+void vm_refill(struct mm *mm, u64 va);  /* the page at va has lost its contents: give it those of its first touch */
 s64 vm_brk(struct mm *mm, u64 end);
 s64 vm_mmap(struct mm *mm, u64 len, u64 prot);
 s64 vm_munmap(struct mm *mm, u64 addr, u64 len);

@@ -98,6 +98,14 @@ static void fill(const struct region *r, u64 va, u64 pa)
         arch_sync_icache(pa_to_kva(pa), PAGE_SIZE);
 }
 
+void vm_refill(struct mm *mm, u64 va)
+{
+    const struct region *r = find(mm, va);
+    u64 pa = r ? arch_lookup(mm->root, PAGE_DOWN(va), NULL) : 0;
+    if (pa)
+        fill(r, PAGE_DOWN(va), pa);
+}
+
 /* Map the frame, dropping it when there is no memory for page tables. */
 static int map_frame(struct mm *mm, u64 va, u64 pa, int prot)
 {

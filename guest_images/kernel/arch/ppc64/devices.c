@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* CPUs, timer and power: hypercalls (LoPAR 2.9) and the decrementer. */
+#include "cmo.h"
+#include "esn.h"
 #include "ppc64.h"
 #include "vpa.h"
 
@@ -23,6 +25,7 @@ void arch_init(void)
     u64 size;
     fdt_child_reg("/cpus", 0, &paca()->hwid, &size);
     arch_init_cpu();
+    cas_negotiate();
 }
 
 /* RTAS start-cpu (LoPAR 2.9, 7.3.8.3): CPU, entry in real mode, its r3. */
@@ -68,12 +71,14 @@ void timer_interrupt(struct trapframe *tf)
 /* H_CEDE turns interrupts on and waits, in one step (LoPAR 11.3.3). */
 void arch_idle(void)
 {
+    esn_idle();
     hcall(H_CEDE, 0, 0, 0, 0, NULL);
     irq_disable();
 }
 
 void arch_poweroff(int status)
 {
+    esn_quit();                         /* whoever has not left by now: the next kernel's memory is its own */
     for (;;)
         hcall(H_VMEMU_EXIT, (u64)status, 0, 0, 0, NULL);
 }

@@ -35,9 +35,13 @@ static inline u64 timebase(void)
 
 enum {
     H_PUT_TERM_CHAR = 0x58, H_GET_TERM_CHAR = 0x54, H_EOI = 0x64, H_CPPR = 0x68, H_IPI = 0x6c, H_XIRR = 0x74, H_REGISTER_VPA = 0xdc, H_CEDE = 0xe0,
-    H_SET_MODE = 0x31c, H_REGISTER_PROC_TBL = 0x37c, H_RTAS = 0xf000, H_VMEMU_EXIT = 0xf0ff
+    H_PAGE_INIT = 0x2c, H_VIO_SIGNAL = 0x104, H_REG_SNS = 0x2f8, H_SET_MODE = 0x31c, H_REGISTER_PROC_TBL = 0x37c, H_REG_SNS_RFC = 0x41c,
+    H_RTAS = 0xf000, H_CAS = 0xf002, H_VMEMU_EXIT = 0xf0ff
 };
-enum { H_SUCCESS = 0, H_BUSY = 1 };
+enum { H_SUCCESS = 0, H_BUSY = 1, H_FUNCTION = -2 };
+
+/* Does the platform offer this set of hypercalls? Reads the device tree. */
+static inline bool hypertas_has(const char *set) { return fdt_has("/rtas", "ibm,hypertas-functions", set); }
 
 /* r3 in and out, r4..r7 in; out[0..2] = r4..r6 when out is not NULL. */
 s64 hcall(u64 token, u64 a, u64 b, u64 c, u64 d, u64 *out);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* From an interrupt's vector to the common kernel, and contexts. */
+#include "esn.h"
 #include "ppc64.h"
 
 #define DSISR_NOPTE 0x40000000ull       /* the same position in SRR1 for fetches */
@@ -12,9 +13,17 @@ void trap_dispatch(struct trapframe *tf);
 
 static void data_fault(struct trapframe *tf)
 {
+    if (esn_fault(tf, tf->dar))
+        return;
     int segment = tf->trap == 0x380;    /* outside the tree: no cause bits, and whether it was a store is not told */
     trap_fault(tf, tf->dar, !segment && tf->dsisr & DSISR_STORE ? ACC_WRITE : ACC_READ, tf_from_user(tf),
                !segment && !(tf->dsisr & DSISR_NOPTE));
+}
+
+static void fetch_fault(struct trapframe *tf)
+{
+    if (!esn_fault(tf, tf->nip))
+        trap_fault(tf, tf->nip, ACC_EXEC, tf_from_user(tf), tf->trap == 0x400 && !(tf->msr & DSISR_NOPTE));
 }
 
 static void machine_check(struct trapframe *tf)
@@ -29,8 +38,7 @@ void trap_dispatch(struct trapframe *tf)
     switch (tf->trap) {
     case 0x200: machine_check(tf); break;
     case 0x300: case 0x380: data_fault(tf); break;
-    case 0x400: trap_fault(tf, tf->nip, ACC_EXEC, tf_from_user(tf), !(tf->msr & DSISR_NOPTE)); break;
-    case 0x480: trap_fault(tf, tf->nip, ACC_EXEC, tf_from_user(tf), 0); break;
+    case 0x400: case 0x480: fetch_fault(tf); break;
     case 0x500: external_interrupt(tf); break;
     case 0x900: timer_interrupt(tf); break;
     case 0xc00:
@@ -43,6 +51,8 @@ void trap_dispatch(struct trapframe *tf)
     }
     if (tf_from_user(tf))
         trap_exit(tf);
+    else
+        tf->gpr[13] = (uptr)paca();     /* it may have slept, and go on on another CPU */
 }
 
 /* ---- contexts ---- */

@@ -13,7 +13,6 @@ void vpa_register(void)
     volatile struct vpa *vpa = my_vpa();
     vpa->descriptor = VPA_DESCRIPTOR;
     vpa->size = VPA_SIZE;
-    vpa->cycles = 0;
     s64 r = hcall(H_REGISTER_VPA, REGISTER_VPA, paca()->hwid, kva_to_pa(&vpas[arch_cpu()]), 0, NULL);
     if (r != H_SUCCESS)
         panic("vpa_register: H_REGISTER_VPA returned %d", (int)r);
