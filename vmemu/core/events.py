@@ -73,7 +73,7 @@ ARGUMENTS: dict[EventKind, tuple[str, str, str]] = {
     EventKind.SYSCALL: ("number", "", ""),  # x86 SYSCALL and SYSENTER; elsewhere system calls are exceptions
     EventKind.RETURN: ("", "", ""),
     EventKind.IO: ("address", "value", "size << 8 | IoKind"),
-    EventKind.HCALL: ("selector", "", ""),
+    EventKind.HCALL: ("selector", "1: answered without an exit", ""),
     EventKind.TOKEN_TRY: ("guest-virtual address", "guest-physical address", ""),
     EventKind.TOKEN_NOT_PRESENT: ("token", "guest-virtual address", "guest-physical address"),
     EventKind.TOKEN_COMPLETED: ("token", "guest-virtual address", "guest-physical address"),

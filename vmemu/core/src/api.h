@@ -23,5 +23,6 @@ void machine_tasks(struct machine *, u64 gpa, u32 n);           /* the guest's a
 void machine_event(struct machine *, i64 vcpu, u64 cycles, u32 kind, u64 a, u64 b, u64 c);
 u32 machine_nonzero(struct machine *, u32 from);                /* next page index >= from that is not known to be zero; npages at the end */
 double bench_tokens(u32 live, u64 rounds);                      /* ns for one put + get + del */
+const void *core_api(void);                                    /* struct core_api, for rooms above (public.h) */
 void *bench_callback(const char *which);                        /* C hooks for plain Unicorn: count, identity */
 #endif

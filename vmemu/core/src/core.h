@@ -27,6 +27,8 @@
 #include <stdint.h>
 #include <unicorn/unicorn.h>
 
+#include "public.h"
+
 typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;
@@ -154,6 +156,10 @@ int s2_page_in(struct machine *, struct vcpu *, u32 page, const u8 *bytes);
 void s2_bad(struct machine *, u32 page);                /* its content is lost: every later touch is a memory error */
 int s2_peek(struct machine *, u32 page, u8 *out);       /* its 4096 bytes wherever they are, without a trace */
 u32 s2_batch(const struct machine *);                   /* victims taken at once */
+/* The guest gives a page back: it reads as zeros from now on. A busy frame stays, nobody's, until its last user frees it. */
+int s2_discard(struct machine *, u32 page);
+int s2_free_frame(struct machine *, u32 frame);
+u8 *s2_frame(struct machine *, u32 frame, bool write);  /* its bytes; `write` as for s2_ptr() */
 u64 store_charge(struct machine *, u64 now);            /* completion time of one request issued at `now` */
 u32 store_server(const struct machine *);               /* which server the next request will get */
 int s2_init(struct machine *, u32 nframes);
@@ -256,6 +262,7 @@ enum io_result { IO_OK, IO_FAULT, IO_STOP };            /* FAULT: #GP / UNDEF / 
 typedef int (*io_fn)(void *ctx, u32 vcpu, int kind, u64 addr, u32 size, u64 *value);
 
 /* --------------------------------------------------------------- machine */
+#define MAX_ANSWERS 16                                  /* hypercalls answered without an exit */
 struct arch;
 struct machine {
     const struct arch *arch;
@@ -286,6 +293,9 @@ struct machine {
     struct vcpu *current;                               /* the one that ran last: its clock is the host's */
     io_fn io; void *io_ctx;
     bool ask_reclaim;                                   /* where a batch of victims starts is a choice (IO_RECLAIM) */
+    /* rooms above (public.h) */
+    struct answer { u32 nr; hcall_fn fn; void *ctx; } answers[MAX_ANSWERS]; u32 nanswers;
+    const struct frame_watch *watch; void *watch_ctx;
 };
 static inline void event(struct machine *m, struct vcpu *v, u32 kind, u64 a, u64 b, u64 c)
 {

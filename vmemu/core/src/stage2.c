@@ -179,18 +179,28 @@ static bool all_zero(const u8 *p)
     return true;
 }
 
-static void release(struct machine *m, struct s2_page *p, u8 state)
+static bool busy(const struct machine *m, u32 f) { return unlikely(m->watch != NULL) && m->watch->busy(m->watch_ctx, f); }
+
+/* The frame holds the page no more. */
+static void part(struct machine *m, struct s2_page *p, u8 state)
 {
     u32 f = p->frame;
 
     m->frames[f].page = NO_FRAME;
     m->frames[f].serial = 0;                            /* no itlb entry may take it for its own while it is free */
-    m->free_list[m->nfree++] = f;
     m->stats.resident--;
-    m->stats.evictions++;
     p->state = state;
     p->frame = NO_FRAME;
     p->flags = 0;
+    if (unlikely(m->watch != NULL))
+        m->watch->given(m->watch_ctx, f);
+}
+
+static void release(struct machine *m, struct s2_page *p, u8 state)
+{
+    m->free_list[m->nfree++] = p->frame;
+    m->stats.evictions++;
+    part(m, p, state);
 }
 
 /* Empty a frame whose content need not be written. False: it must. */
@@ -257,7 +267,7 @@ u32 s2_reclaim(struct machine *m, struct vcpu *v, u32 *out, u32 max)
         if (fr->page == NO_FRAME || m->serial - fr->serial < RECENT)
             continue;
         struct s2_page *p = &m->s2[fr->page];
-        if (p->flags & S2F_PINNED)
+        if (p->flags & S2F_PINNED || busy(m, f))
             continue;
         if (p->flags & S2F_ACCESSED) {
             p->flags &= (u8)~S2F_ACCESSED;
@@ -301,7 +311,7 @@ static void reclaim_to_slots(struct machine *m, struct vcpu *v)
 
 int s2_swap_out(struct machine *m, u32 page)
 {
-    if (page >= m->npages || m->s2[page].state != S2_RESIDENT || !m->c_store)
+    if (page >= m->npages || m->s2[page].state != S2_RESIDENT || !m->c_store || busy(m, m->s2[page].frame))
         return core_fail("page %u cannot be swapped out", page);
     s2_flush_all(m);
     if (!drop(m, NULL, m->s2[page].frame) && !write_to_slot(m, NULL, page))
@@ -339,6 +349,8 @@ static u8 *install(struct machine *m, u32 page, u32 f)
     p->state = S2_RESIDENT;
     p->frame = f;
     p->flags &= S2F_PINNED;
+    if (unlikely(m->watch != NULL))
+        m->watch->taken(m->watch_ctx, f);
     if (++m->stats.resident > m->stats.resident_peak)
         m->stats.resident_peak = m->stats.resident;
     return frame_ptr(m, f);
@@ -463,6 +475,48 @@ u8 *s2_ptr(struct machine *m, u64 gpa, bool write)
         s2_drop_code(m, p->frame);
     }
     return frame_ptr(m, p->frame) + (gpa & (PAGE_SIZE - 1));
+}
+
+u8 *s2_frame(struct machine *m, u32 f, bool write)
+{
+    if (f >= m->nframes)
+        return NULL;
+    if (write) {
+        snap_copy(m, f);
+        if (m->frames[f].page != NO_FRAME)
+            m->s2[m->frames[f].page].flags |= S2F_DIRTY;
+        s2_drop_code(m, f);
+    }
+    return frame_ptr(m, f);
+}
+
+int s2_discard(struct machine *m, u32 page)
+{
+    struct s2_page *p = page < m->npages ? &m->s2[page] : NULL;
+
+    if (!p || p->state == S2_BAD || p->flags & S2F_PINNED)
+        return core_fail("page %u cannot be given back", page);
+    if (p->state != S2_RESIDENT) {
+        slot_discard(m, p);
+        p->state = S2_ZERO;
+        return 0;
+    }
+    s2_flush_all(m);
+    s2_drop_code(m, p->frame);
+    slot_discard(m, p);
+    if (busy(m, p->frame))
+        part(m, p, S2_ZERO);
+    else
+        release(m, p, S2_ZERO);
+    return 0;
+}
+
+int s2_free_frame(struct machine *m, u32 f)
+{
+    if (f >= m->nframes || m->frames[f].page != NO_FRAME || m->nfree >= m->nframes)
+        return core_fail("frame %u is not one that waits to be freed", f);
+    m->free_list[m->nfree++] = f;
+    return 0;
 }
 
 int s2_peek(struct machine *m, u32 page, u8 *out)
