@@ -90,6 +90,7 @@ PROGRAMS: dict[str, str] = {
     "tasks": "tasks=N preempted tasks in separate address spaces, each verifying its own data",
     "storm": "tasks=N random touches of more memory than is resident, by many tasks; verifies every page, prints a checksum",
     "bm": "fault=N tasks touch random pages while work=N compute for ms=T of virtual time; prints the work done",
+    "apf-suite": "one task sweeps pages=N passes=M times while another computes work=W units, or none; prints the times",
     "usertests": "self-tests of the kernel's system calls, memory and signals",
     "sdei-edge": "arm64: SDEI's calls in every state of an event, legal and illegal",
 }

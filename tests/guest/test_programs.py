@@ -34,6 +34,28 @@ def test_tasks_total(isa: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
+def test_apf_suite_checksum_and_times(isa: str, tmp_path: Path) -> None:
+    """Where a missing page stops the CPU, the time of 1000 pages is what the disk takes, and what is computed comes on top."""
+    pages, units = 1000, 20
+    fields = {}
+    for work in (0, units):
+        ran = run_vmemu(
+            *("boot", "apf-suite", "--isa", isa, "-m", "32M", "--resident", "4M", "--latency", "100us"),
+            *("--append", f"quiet pages={pages} passes=2 work={work}"), cwd=tmp_path,
+        )  # fmt: skip
+        assert ran.status == 0, ran.out
+        fields[work] = dict(word.split("=") for word in ran.out.split()[1:])
+    expected = 0
+    for _ in range(1024 * units):
+        expected = mix64(expected + 1)
+    for i in range(pages):
+        expected ^= mix64(i << 32) ^ mix64(i << 32 | 1)
+    assert int(fields[units]["checksum"], 16) == expected
+    assert 2 * pages * 100 <= int(fields[0]["sweep_us"]) < 2 * pages * 100 * 1.1
+    assert int(fields[units]["total_us"]) > int(fields[0]["total_us"])
+
+
+@pytest.mark.parametrize("isa", ISAS)
 def test_arguments_and_kernel_options(isa: str, tmp_path: Path) -> None:
     """The kernel keeps its own words of the command line; the program gets the others, in order."""
     ran = run_vmemu("boot", "hello", "--isa", isa, "--append", "one  quiet two=2", cwd=tmp_path)
