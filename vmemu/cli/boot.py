@@ -99,6 +99,7 @@ class Interrupt:
               help="Make the K-th event go wrong, as in store.read:3:fail. Repeatable.")
 @click.option("--apf", default="off", show_default=True, metavar="PROFILE",
               help="Asynchronous page faults: off, halt; x86_64 kvm, kvm-2010; arm64 sdei, ppi-only; ppc64 papr, rfc.")
+@click.option("--store-buffer", is_flag=True, help="Stores of host threads wait in buffers, as the choices decide (x86-TSO).")
 @click.option("--trace", metavar="FILE", help=trace_option.HELP)
 @click.option("--json", "json_path", metavar="FILE", help="Write the run's counters to FILE; - is stdout.")
 @click.pass_context
@@ -207,6 +208,8 @@ def _run(machine: Machine, line: StatusLine, report: TextIO | None, outcome: Out
         say(result.reason)
     if result.status:
         _say_choices(result)
+    for text in result.lines:
+        say(text)
     if sys.stderr.isatty():
         say(_summary(result))
     return result.status

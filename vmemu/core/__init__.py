@@ -350,6 +350,11 @@ class CoreVcpu:
     def irq_lines(self) -> int:
         return int(self.ptr.irq_lines)
 
+    @property
+    def event_pending(self) -> bool:
+        """An exception or interrupt is to be entered before the next instruction."""
+        return bool(self.ptr.pend.kind)
+
     def inject_irq(self, vector: int) -> None:
         """Enter an external interrupt with `vector` before the next instruction."""
         _check(lib.vcpu_inject(self.ptr, Pending.IRQ, vector, 0, False, 0, 0))

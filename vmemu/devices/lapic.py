@@ -30,7 +30,8 @@ STATE_VERSION = 1
 
 
 class Lapic:
-    """One CPU's local APIC. `line` is the CPU's INTR, `nmi` raises its NMI, `changed` says that the deadline moved."""
+    """One CPU's local APIC. `line` is the CPU's INTR, `nmi` raises its NMI, `changed` says that the deadline moved, `enabled` that software
+    enabled it."""
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Lapic:
         nmi: Callable[[], None] = lambda: None,
         send: Callable[[int, int], None] = lambda icr, dest: None,
         changed: Callable[[], None] = lambda: None,
+        enabled: Callable[[], None] = lambda: None,
     ) -> None:
         self.cpu = cpu
         self._now = now
@@ -48,6 +50,7 @@ class Lapic:
         self._nmi = nmi
         self._send = send
         self._changed = changed
+        self._enabled = enabled
         self.reset()
 
     def reset(self) -> None:
@@ -75,6 +78,11 @@ class Lapic:
             return
         self.irr |= 1 << vector & (1 << 256) - 1
         self._update()
+
+    @property
+    def enabled(self) -> bool:
+        """Software-enabled; while it is not, it takes no fixed interrupt (SDM 3, 10.4.7.2)."""
+        return bool(self.svr & ENABLE)
 
     @property
     def ppr(self) -> int:
@@ -258,10 +266,13 @@ class Lapic:
         elif offset == TPR:
             self.set_tpr(value & 0xFF)
         elif offset == SVR:
+            switched_on = bool(value & ~self.svr & ENABLE)
             self.svr = value & 0x1FF
             if not value & ENABLE:  # software disable masks every local source (SDM 3, 10.4.7.2)
                 self.lvt = {reg: entry | MASKED for reg, entry in self.lvt.items()}
             self._update()
+            if switched_on:
+                self._enabled()
         elif offset in self.lvt:
             self._set_lvt(offset, value)
         elif offset == INITIAL:

@@ -147,6 +147,7 @@ def boot(options: BootOptions, choices: Choices | None = None) -> Machine:
         machine.images = identity(what)
         if what.kernel.tasks is not None:
             machine.core.watch_tasks(*what.kernel.tasks)
+        machine.sleepers = what.kernel.sleepers
         for facility in machine.facilities.values():
             facility.loaded()
     except BaseException:

@@ -45,6 +45,7 @@ def save(machine: Machine, path: str) -> int:
         "options": describe(machine.options),
         "images": machine.images,
         "isa": machine.board.isa,
+        "sleepers": machine.sleepers,
         "insns": machine.insns,
         "time": machine.time_units,
         "vcpus": [{"registers": v.registers(), "online": v.online, "parked": v.parked} for v in machine.vcpus],
@@ -121,6 +122,7 @@ def load(path: str, image: str | None = None, isa: str | None = None, **options:
     choices = boot_choices(chosen) if fresh else Choices(source_of(header["choices"]["source"]))
     machine = build(chosen, header["isa"], choices)
     machine.images = header["images"]
+    machine.sleepers = None if header["sleepers"] is None else (int(header["sleepers"][0]), int(header["sleepers"][1]))
     try:
         _fill(machine, header, sections, fresh)
     except (KeyError, TypeError, ValueError, IndexError, struct.error) as error:

@@ -57,6 +57,8 @@ class Machine:
         #: What it was made from, for recordings and snapshots on disk; set by `boot`.
         self.options: BootOptions | None = None
         self.images: dict[str, str] = {}
+        #: Where the guest counts its sleepers, when it says so (elf.py): address and number of words.
+        self.sleepers: tuple[int, int] | None = None
         #: Called after every complete turn: recordings.
         self.on_turn: Progress | None = None
         self.timeline: Timeline | None = None
@@ -354,7 +356,7 @@ class Machine:
                 self._turn_open = vcpu.id, limit
                 return None
             end = self._serve(vcpu, ex)
-            if self.pager is not None and ex.kind is not ExitKind.LIMIT:
+            if self.pager is not None and ex.kind not in (ExitKind.LIMIT, ExitKind.IRQ_WINDOW):
                 self.pager.on_exit(vcpu)
         finally:
             self._running = False
@@ -399,7 +401,10 @@ class Machine:
             self._page_fault(vcpu, ex)
             return None
         if kind == ExitKind.IRQ_WINDOW:
-            self.board.on_irq_window(vcpu)
+            if self.pager is not None:
+                self.pager.on_exit(vcpu)
+            if not vcpu.event_pending:
+                self.board.on_irq_window(vcpu)
             return None
         if kind == ExitKind.HCALL:
             return self._hcall(vcpu, ex)

@@ -40,6 +40,7 @@ class RunResult:
     memory: dict[str, int]
     output: bytes = field(repr=False, default=b"")
     extra: dict[str, Any] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Counters under stable names; every value but `wall_s` is equal in every run of the same command."""
@@ -99,4 +100,5 @@ def make_result(machine: Machine, status: int, reason: str, guest_status: int | 
         memory={name: stats[name] for name in ("zero", "clean_drop", "zero_drop", "evictions", "corrupt")},
         output=bytes(machine.console.output),
         extra=extra,
+        lines=tuple(text for facility in machine.facilities.values() for text in facility.lines()),
     )

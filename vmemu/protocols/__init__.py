@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vmemu.machine.facility import Facility, Option, register
 from vmemu.protocols.async_page import switches  # noqa: F401 - registers
+from vmemu.protocols.kvm_x86 import switches as _kvm_x86  # noqa: F401
 
 if TYPE_CHECKING:
     from vmemu.machine.boot import BootOptions
@@ -19,6 +20,8 @@ ALL = ("x86_64", "arm64", "ppc64")
 PROFILES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "off": (ALL, "the vCPU is blocked until the page is there", ""),
     "halt": (ALL, "the guest is not told; the vCPU waits, but takes interrupts", "async_page.halt:Halting"),
+    "kvm": (("x86_64",), "KVM since Linux 5.8: away is a #PF, here an interrupt", "kvm_x86.host:KvmX86"),
+    "kvm-2010": (("x86_64",), "KVM of 2010: both are #PFs, also in the kernel", "kvm_x86.host:KvmX86"),
 }
 
 

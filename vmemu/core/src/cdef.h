@@ -26,12 +26,14 @@ struct machine {
     uint8_t *ram;
     ...;
 };
+struct pending { uint32_t kind; ...; };
 struct vcpu {
     uint32_t id;
     uint64_t insns, cycles, idle_cycles, blocked_cycles, fills;
     uint64_t count[32];
     uint32_t irq_lines;
     bool halted, host_halt;
+    struct pending pend;
     struct vm_exit exit;
     ...;
 };

@@ -258,6 +258,7 @@ enum io_kind { IO_MMIO_READ, IO_MMIO_WRITE, IO_PORT_IN, IO_PORT_OUT, IO_REG_READ
 /* IO_RECLAIM: a batch of victims is due; *value = by how many eighths of the frames the clock hand is moved on first */
 /* IO_PASTE (ppc64): 128 bytes, in memory order, for real address addr; value[0] = 1 when they were taken, 0 otherwise */
 #define IO_X86_CR8 (1ull << 32)                         /* IO_REG_*: CR8, the task priority */
+#define IO_X86_PAGING (IO_X86_CR8 + 1)                  /* IO_REG_WRITE: CR0.PG is about to change; only while `paged` */
 enum io_result { IO_OK, IO_FAULT, IO_STOP };            /* FAULT: #GP / UNDEF / program interrupt; STOP: exit run loop after this instruction */
 typedef int (*io_fn)(void *ctx, u32 vcpu, int kind, u64 addr, u32 size, u64 *value);
 

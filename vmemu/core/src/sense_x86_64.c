@@ -219,6 +219,8 @@ static void do_mov_cr(struct vcpu *v, const struct insn *i)
         skip(v, i);
     } else if (write && !cr_valid(v, cr, val)) {
         x86_raise(v, V_GP, 0, true);
+    } else if (v->m->paged && write && cr == 0 && ((val ^ CR(v, 0)) & CR0_PG)) {
+        vcpu_io(v, IO_REG_WRITE, IO_X86_PAGING, 8, &val);
     }
 }
 

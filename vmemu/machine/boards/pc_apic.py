@@ -21,6 +21,8 @@ IRQ_INTR, IRQ_NMI = 0, 1  # vCPU lines: core's enum irq_x86_64, by bit number
 
 #: REG_READ and REG_WRITE addresses that are no MSR (core.h): CR8, the task priority.
 CR8 = 1 << 32
+#: CR0.PG is about to change; only told where a pager is (core.h, IO_X86_PAGING).
+CR0_PAGING = CR8 + 1
 APIC_BASE, TSC_DEADLINE = 0x1B, 0x6E0
 X2APIC_FIRST = 0x800
 BSP, EXTD, GLOBAL_ENABLE = 1 << 8, 1 << 10, 1 << 11  # IA32_APIC_BASE (SDM 3, 10.4.4)
@@ -62,6 +64,8 @@ class Apics(Quiet):
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+        #: Called with the CPU whose APIC was enabled, by SVR or IA32_APIC_BASE.
+        self.on_enabled: Callable[[int], None] = lambda _cpu: None
         self._ready = False  # devices reset themselves while they are made
         self.lapics = [self._make(cpu) for cpu in range(len(machine.vcpus))]
         self._ready = True
@@ -71,6 +75,7 @@ class Apics(Quiet):
         return Lapic(
             cpu, self._machine.now, lambda level: self._line(cpu, IRQ_INTR, level), nmi=lambda: self._line(cpu, IRQ_NMI, True),
             send=lambda icr, dest: self._send(cpu, icr, dest), changed=self._changed,
+            enabled=lambda: self.on_enabled(cpu),
         )  # fmt: skip
 
     def reset(self) -> None:
@@ -129,6 +134,7 @@ class Apics(Quiet):
         board.registers[CR8] = SystemRegister(
             "CR8", lambda vcpu: lapics[vcpu.id].tpr >> 4, lambda vcpu, value: lapics[vcpu.id].set_tpr(value << 4)
         )
+        board.registers[CR0_PAGING] = SystemRegister("CR0.PG", lambda _vcpu: 0, lambda _vcpu, _value: None)
         board.registers[APIC_BASE] = SystemRegister("IA32_APIC_BASE", lambda vcpu: self.bases[vcpu.id], self._write_base)
         board.registers[TSC_DEADLINE] = SystemRegister("IA32_TSC_DEADLINE", self._read_tsc_deadline, self._write_tsc_deadline)
         for offset in range(0, 0x400, 0x10):
@@ -147,11 +153,14 @@ class Apics(Quiet):
         to_x2apic = mode == 0 and wanted == EXTD | GLOBAL_ENABLE
         if bad or wanted == EXTD or to_xapic or to_x2apic:
             raise RegisterFault("IA32_APIC_BASE")
+        switched_on = bool(wanted and not mode)
         self.bases[vcpu.id] = value
         if not wanted:
             lapic.reset()
         lapic.x2apic = bool(value & EXTD)
         lapic.mapped = wanted == GLOBAL_ENABLE
+        if switched_on:
+            self.on_enabled(vcpu.id)
 
     def _read_x2apic(self, vcpu: CoreVcpu, offset: int) -> int:
         value = self.lapics[vcpu.id].read_msr(offset)

@@ -65,6 +65,8 @@ class Ledger:
         self.problems: list[str] = []
         #: What an injected failure or a switched-on bug took away: "token 0x1000: ready dropped (injected)".
         self.losses: list[str] = []
+        #: What is legal, and worth knowing.
+        self.notes: list[str] = []
         self.overlap = [Overlap() for _ in range(vcpus)]
         self.latency_ns = 0
 
@@ -75,6 +77,10 @@ class Ledger:
     def lost(self, text: str) -> None:
         if len(self.losses) < MOST_TEXTS:
             self.losses.append(text)
+
+    def note(self, text: str) -> None:
+        if len(self.notes) < MOST_TEXTS and text not in self.notes:
+            self.notes.append(text)
 
     def refused(self, reason: str) -> None:
         self.sync[reason] = self.sync.get(reason, 0) + 1
@@ -116,34 +122,36 @@ class Ledger:
             "page_in_ns": self.latency_ns,
             "gained_ns": sum(o.gained for o in self.overlap) * 1000 // units_per_us,
             "losses": list(self.losses),
+            "notes": list(self.notes),
             "violations": list(self.problems),
         }
 
     def lines(self, profile: str, summary: dict[str, Any], blocked_cycles: int, cpu_hz: int) -> list[str]:
         """The table that people see at the end of a run."""
-        c, us = self.count, 1_000_000 * CYC * 1_000 // cpu_hz
+        c = self.count
         out = [
             f"async page faults ({profile}): {c['faults']} faults, {c['works']} page-ins made asynchronously, "
             f"{c['notified']} tokens told, {c['ready']} ready, {c['cancelled']} taken back, {c['wake_all']} wake-alls",
             f"  halts: {c['halted']} ({c['repeated']} repeated); synchronous: "
             + (", ".join(f"{n} {reason}" for reason, n in sorted(self.sync.items())) or "none"),
-            f"  time lost to page-ins {blocked_cycles * 1000 // us / 1000:.3f} ms, "
+            f"  time lost to page-ins {blocked_cycles / CYC / cpu_hz * 1000:.3f} ms, "
             f"won by running on {summary['gained_ns'] / 1e6:.3f} ms, guest: {summary.get('sleeping_at_end', '?')} asleep and "
             f"{summary.get('dummies_at_end', '?')} markers at the end",
         ]
-        out += [f"  lost: {text}" for text in self.losses]
+        out += [f"  note: {text}" for text in self.notes] + [f"  lost: {text}" for text in self.losses]
         return out + [f"  violated: {text}" for text in self.problems]
 
     def save(self) -> dict[str, Any]:
         return {
             "count": dict(self.count), "sync": dict(self.sync), "away": {str(t): list(w) for t, w in self.away.items()},
-            "problems": list(self.problems), "losses": list(self.losses), "overlap": [o.save() for o in self.overlap],
+            "problems": list(self.problems), "losses": list(self.losses), "notes": list(self.notes),
+            "overlap": [o.save() for o in self.overlap],
             "latency": self.latency_ns,
         }  # fmt: skip
 
     def load(self, state: dict[str, Any]) -> None:
         self.count, self.sync = dict(state["count"]), dict(state["sync"])
         self.away = {int(t): list(w) for t, w in state["away"].items()}
-        self.problems, self.losses = list(state["problems"]), list(state["losses"])
+        self.problems, self.losses, self.notes = list(state["problems"]), list(state["losses"]), list(state["notes"])
         self.overlap = [Overlap(pages, list(since), gained) for pages, since, gained in state["overlap"]]
         self.latency_ns = state["latency"]

@@ -10,12 +10,13 @@ What a protocol adds is a subclass: whom to tell, when, and how. Everything refu
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from vmemu.core import CYC, CoreVcpu, Cycles, Exit, PageState, Stage2
 from vmemu.core.events import EventKind
 from vmemu.core.table import GFN_BITS, SHARED, Table
 from vmemu.devices.base import State
+from vmemu.machine.elf import SLEEPER_WORDS
 from vmemu.machine.facility import Pager, Resolution
 from vmemu.protocols.async_page.ledger import Ledger
 from vmemu.protocols.async_page.references import MM, VM, References
@@ -73,10 +74,10 @@ class AsyncPager(Pager):
         self.sequencer = Sequencer(
             machine,
             steps={
-                "queue": self._queue, "inject": self._inject, "schedule": self._schedule, "settle": self._settle,
-                "fetch": self._fetch, "announce": self._announce, "append": self._append, "request": self._request,
-                "kick": self._kick, "wake": self._wake, "put": self._put, "return": self._return,
-                "pop": self._pop, "present": self._present, "unlink": self._unlink,
+                "queue": self._step_queue, "inject": self._step_inject, "schedule": self._step_schedule, "settle": self._step_settle,
+                "fetch": self._step_fetch, "announce": self._step_announce, "append": self._step_append, "request": self._step_request,
+                "kick": self._step_kick, "wake": self._step_wake, "put": self._step_put, "return": self._step_return,
+                "pop": self._step_pop, "present": self._step_present, "unlink": self._step_unlink,
             },
             finished={"setup": self._nothing, "worker": self._nothing, "dequeue": self._dequeued},
             between=self.words.drain,
@@ -143,8 +144,6 @@ class AsyncPager(Pager):
         return Resolution(RESOLVED[sequence.value]) if not sequence.left else Resolution.RETRY
 
     def _reason(self, vcpu: CoreVcpu, ex: Exit, index: int) -> str | None:
-        if not self.core.ptr.timing.latency:
-            return "no I/O"
         if index in self.failed:
             return "failed before"
         if ex.nr & Stage2.ENTERING:
@@ -191,14 +190,14 @@ class AsyncPager(Pager):
         return Resolution.HALT
 
     # ------------------------------------------------ setup, in the vCPU's thread
-    def _queue(self, s: Sequence) -> None:
+    def _step_queue(self, s: Sequence) -> None:
         work = self.works[s.work]
         self.queued[work.vcpu] += 1
         self.references.get(MM, f"w{work.id}")
         if "apf-worker-vm-reference" in self.bugs:
             self.references.get(VM, f"w{work.id}")
 
-    def _inject(self, s: Sequence) -> None:
+    def _step_inject(self, s: Sequence) -> None:
         work = self.works[s.work]
         vcpu = self.machine.vcpus[work.vcpu]
         if work.done:  # only when the worker was scheduled first
@@ -210,7 +209,7 @@ class AsyncPager(Pager):
             self.ledger.told(vcpu, work)
             self._event(EventKind.TOKEN_NOT_PRESENT, vcpu, work.token, work.gva, work.gpa)
 
-    def _schedule(self, s: Sequence) -> None:
+    def _step_schedule(self, s: Sequence) -> None:
         work = self.works[s.work]
         if work.cancelled:
             return
@@ -230,7 +229,7 @@ class AsyncPager(Pager):
         waiting.append(work.id)
         self.ledger.latency_ns += work.deadline - work.born
 
-    def _settle(self, s: Sequence) -> None:
+    def _step_settle(self, s: Sequence) -> None:
         """What becomes of the vCPU. After an interruption `on_fault` has returned, and this acts by itself."""
         work = self.works.get(s.work)
         if work is None or work.injected:
@@ -255,7 +254,7 @@ class AsyncPager(Pager):
         for number in self.io.pop(index, ()):
             self.sequencer.start("worker", f"w{number}", number, names)
 
-    def _fetch(self, s: Sequence) -> None:
+    def _step_fetch(self, s: Sequence) -> None:
         work = self.works.get(s.work)
         self.references.use(MM, s.actor)
         if work is None:
@@ -267,12 +266,12 @@ class AsyncPager(Pager):
                 self.failed.add(work.index)
         work.fetched = True
 
-    def _announce(self, s: Sequence) -> None:
+    def _step_announce(self, s: Sequence) -> None:
         work = self.works.get(s.work)
         if work is not None and not work.cancelled:
             self._tell(self.machine.vcpus[work.vcpu], work)
 
-    def _append(self, s: Sequence) -> None:
+    def _step_append(self, s: Sequence) -> None:
         """`value` becomes 1 when it is the first of the list: only then is the vCPU asked to look."""
         work = self.works.get(s.work)
         if work is None or work.cancelled:
@@ -287,7 +286,7 @@ class AsyncPager(Pager):
     def _count_done(self, actor: str, vcpu: int) -> None:
         self.words.write(actor, f"done{vcpu}", len(self.done[vcpu]))
 
-    def _request(self, s: Sequence) -> None:
+    def _step_request(self, s: Sequence) -> None:
         work = self.works.get(s.work)
         if work is None or not s.value:
             return
@@ -295,7 +294,7 @@ class AsyncPager(Pager):
         if self.barriers:
             self.words.fence(s.actor)
 
-    def _kick(self, s: Sequence) -> None:
+    def _step_kick(self, s: Sequence) -> None:
         work = self.works.get(s.work)
         if work is None or not s.value:
             return
@@ -308,7 +307,7 @@ class AsyncPager(Pager):
         self.words.fence(s.actor)  # an IPI
         self.on_exit(vcpu)
 
-    def _wake(self, s: Sequence) -> None:
+    def _step_wake(self, s: Sequence) -> None:
         """A vCPU that the host halted runs again when anything is done: it faults again, and halts again if need be."""
         work = self.works.get(s.work)
         number = int(s.actor[1:]) if work is None else work.vcpu
@@ -324,13 +323,13 @@ class AsyncPager(Pager):
             self.machine.wake(vcpu.id)
         self.words.write(f"v{vcpu.id}", f"sleeping{vcpu.id}", 0)
 
-    def _put(self, s: Sequence) -> None:
+    def _step_put(self, s: Sequence) -> None:
         self.words.fence(s.actor)  # an atomic decrement
         self.references.put(MM, s.actor)
         if "apf-worker-vm-reference" in self.bugs and self.references.put(VM, s.actor):
             self.references.problems.append(f"{s.actor} destroys the VM from inside itself, and waits for itself")
 
-    def _return(self, s: Sequence) -> None:
+    def _step_return(self, s: Sequence) -> None:
         if VM in self.references.gone:
             self.references.problems.append(f"{s.actor} runs code of a VM that is gone")
 
@@ -356,12 +355,12 @@ class AsyncPager(Pager):
             if sequence.left:
                 return
 
-    def _pop(self, s: Sequence) -> None:
+    def _step_pop(self, s: Sequence) -> None:
         work = self.works[s.work]
         self.done[work.vcpu].pop(0)
         self._count_done(s.actor, work.vcpu)
 
-    def _present(self, s: Sequence) -> None:
+    def _step_present(self, s: Sequence) -> None:
         work = self.works.get(s.work)
         if work is not None:
             if not self.announces_early:
@@ -389,7 +388,7 @@ class AsyncPager(Pager):
         if self.tokens.get(work.token + 1) == work.id:
             self.tokens.pop(work.token + 1)
 
-    def _unlink(self, s: Sequence) -> None:
+    def _step_unlink(self, s: Sequence) -> None:
         work = self.works.pop(s.work, None)
         if work is not None:
             self.queued[work.vcpu] -= 1
@@ -415,6 +414,10 @@ class AsyncPager(Pager):
         self._count_done(f"v{vcpu.id}", vcpu.id)
         self.ask(vcpu)
         return True
+
+    def waiting_broadcast(self, vcpu: CoreVcpu) -> bool:
+        """Is a wake-all among the completions that wait?"""
+        return any(self.works[number].wake_all for number in self.done[vcpu.id])
 
     def ask(self, vcpu: CoreVcpu) -> None:
         """The vCPU's thread looks at `done` at its next exit; one that is in its guest is made to exit."""
@@ -474,8 +477,15 @@ class AsyncPager(Pager):
             self.core.put_event(kind, a, b, c, vcpu=vcpu)
 
     def sleepers(self) -> dict[str, int]:
-        """What the guest says about its wait table, when it says anything."""
-        return {}
+        """What the guest says about its wait table, when it says anything (elf.py, SLEEPER_WORDS)."""
+        if self.machine.sleepers is None:
+            return {}
+        gpa, words = self.machine.sleepers
+        page = self.machine.memory.peek(self.core.index(gpa)) or bytes(4096)
+        order: Literal["big", "little"] = "big" if self.core.isa.big_endian else "little"
+        values = [int.from_bytes(page[gpa % 4096 + 8 * i :][:8], order) for i in range(min(words, len(SLEEPER_WORDS)))]
+        named = dict(zip(SLEEPER_WORDS, values, strict=False))
+        return {"sleeping_at_end": named["sleeping"], "dummies_at_end": named["markers"], "guest": named}  # type: ignore[dict-item]
 
     def summary(self) -> dict[str, Any]:
         return {"apf": self.profile, "tokens": self.ledger.summary(CYC * self.machine.board.cpu_hz // 1_000_000) | self.sleepers()}
@@ -541,6 +551,6 @@ class AsyncPager(Pager):
         self.sequencer.load(state["sequences"])
 
 
-#: What `_settle` leaves in its sequence.
+#: What `_step_settle` leaves in its sequence.
 RETRY, NOTIFIED, HALT = range(3)
 RESOLVED = (Resolution.RETRY.value, Resolution.NOTIFIED.value, Resolution.HALT.value)

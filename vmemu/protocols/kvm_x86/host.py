@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""KVM's half of asynchronous page faults on x86: when the guest may be told, and how (x86-apf.md 5 and 6).
+
+The current protocol: "away" is a #PF whose CR2 is the token, with a flag in the shared area; "here" is an interrupt with the
+token in the area's slot, one at a time, until the guest clears the slot and acknowledges. The protocol of 2010: both are #PFs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vmemu.core import CoreVcpu, Exit
+from vmemu.devices.base import State
+from vmemu.errors import StoreError
+from vmemu.machine.boards.pc import Pc
+from vmemu.machine.boards.pc_apic import GLOBAL_ENABLE
+from vmemu.protocols.async_page.pager import AsyncPager
+from vmemu.protocols.async_page.work import BROADCAST, Work
+from vmemu.protocols.kvm_x86 import registers
+from vmemu.protocols.kvm_x86.abi import (
+    AREA,
+    CR0_PG,
+    FLAGS,
+    HFLAGS_SHADOW,
+    ID_SHIFT,
+    NOT_PRESENT,
+    PF_VECTOR,
+    READY_2010,
+    RFLAGS_IF,
+    TOKEN,
+    TOKEN_MASK,
+    En,
+)
+
+if TYPE_CHECKING:
+    from vmemu.machine.machine import Machine
+
+
+class KvmX86(AsyncPager):
+    """Per vCPU: `en` and `vector` as the MSRs read, `on`, `ids` of the last token; pageready_pending is a shared word."""
+
+    def __init__(self, machine: Machine, profile: str) -> None:
+        super().__init__(machine, profile)
+        self.legacy = profile == "kvm-2010"
+        count = len(machine.vcpus)
+        self.en = [0] * count
+        self.on = [False] * count
+        self.vector = [0] * count
+        self.ids = [0] * count
+        assert isinstance(machine.board, Pc)
+        self.apics = machine.board.apics
+        self.apics.on_enabled = self._apic_enabled
+        registers.add(self, machine.board)
+
+    # ------------------------------------------------------------- registers
+    def enable(self, vcpu: CoreVcpu, value: int, on: bool) -> None:
+        """EN was written, and accepted."""
+        self.en[vcpu.id] = value
+        self.on[vcpu.id] = on
+        if on:
+            self.wake_all(vcpu)
+        else:
+            self.clear(vcpu)
+            self.words.write(f"v{vcpu.id}", f"pending{vcpu.id}", 0)
+
+    def acknowledge(self, vcpu: CoreVcpu) -> None:
+        actor = f"v{vcpu.id}"
+        self.words.write(actor, f"pending{vcpu.id}", 0)
+        if self.barriers:
+            self.words.fence(actor)
+        if "kvm-no-rescan" not in self.bugs and self.done[vcpu.id]:
+            self.ask(vcpu)
+
+    def paging_switched(self, vcpu: CoreVcpu) -> None:
+        """CR0.PG changes, either way: what is under way belongs to another address space."""
+        self.clear(vcpu)
+
+    def _apic_enabled(self, cpu: int) -> None:
+        if self.done[cpu]:
+            self.ask(self.machine.vcpus[cpu])
+
+    def reset_vcpu(self, vcpu: CoreVcpu) -> None:
+        super().reset_vcpu(vcpu)
+        self.en[vcpu.id] = self.vector[vcpu.id] = 0
+        self.on[vcpu.id] = False
+        self.words.write(f"v{vcpu.id}", f"pending{vcpu.id}", 0)
+
+    # ---------------------------------------------------------------- faults
+    def refuse(self, vcpu: CoreVcpu, ex: Exit) -> str | None:
+        """kvm_can_do_async_pf: something else waits to be injected, or an interrupt could not be (x86-apf.md 5, row 3)."""
+        if not self._interruptible(vcpu):
+            return "interrupts off"
+        if self.waiting_broadcast(vcpu) and "kvm-early-token" not in self.bugs:
+            return "wake-all waits"  # it would wake this token's sleeper too, and the real ready event find nobody
+        return None
+
+    @staticmethod
+    def _interruptible(vcpu: CoreVcpu) -> bool:
+        return bool(vcpu.get("rflags") & RFLAGS_IF) and not vcpu.get("hflags") & HFLAGS_SHADOW
+
+    def new_token(self, vcpu: CoreVcpu) -> int:
+        """The next id that names no outstanding page; 0 is no token, and all ones are the broadcast."""
+        while True:
+            self.ids[vcpu.id] = (self.ids[vcpu.id] + 1) & TOKEN_MASK >> ID_SHIFT
+            token = self.ids[vcpu.id] << ID_SHIFT | vcpu.id
+            allowed = self.ids[vcpu.id] or "kvm-token-zero" in self.bugs
+            if allowed and token != BROADCAST and self.tokens.get(token + 1) is None:
+                return token
+
+    def _can_deliver(self, vcpu: CoreVcpu) -> bool:
+        if not self.on[vcpu.id]:
+            return False
+        if not self.en[vcpu.id] & En.SEND_ALWAYS and vcpu.get("cs") & 3 == 0:
+            return False
+        return bool(vcpu.get("cr0") & CR0_PG) or "kvm-paging-off" in self.bugs
+
+    def not_present(self, vcpu: CoreVcpu, work: Work) -> bool:
+        if not self._can_deliver(vcpu):
+            return False
+        if self.machine.memory.injector.check("apf.flag") is not None:
+            self.ledger.lost(f"token {work.token:#x}: not-present flag dropped (injected)")
+        elif not self._put(vcpu, FLAGS, NOT_PRESENT):
+            return False
+        vcpu.inject_exception(PF_VECTOR, 0, work.token, 0, True)
+        return True
+
+    # ------------------------------------------------------------- page ready
+    def wants_kick(self, vcpu: CoreVcpu, actor: str) -> bool:
+        return not self.words.read(actor, f"pending{vcpu.id}")
+
+    def on_exit(self, vcpu: CoreVcpu) -> None:
+        if self.legacy:  # no request bit: every turn of the run loop looks
+            self.words.write(f"v{vcpu.id}", f"request{vcpu.id}", 0)
+            if self.done[vcpu.id]:
+                self.complete(vcpu)
+        else:
+            super().on_exit(vcpu)
+
+    def can_dequeue(self, vcpu: CoreVcpu) -> bool:
+        if not self.on[vcpu.id]:
+            return True
+        if self.legacy:
+            return not vcpu.event_pending and self._interruptible(vcpu)
+        return (self._apic_on(vcpu.id) or "kvm-lapic-off" in self.bugs) and self._get(vcpu, TOKEN) == 0
+
+    def _apic_on(self, cpu: int) -> bool:
+        return bool(self.apics.bases[cpu] & GLOBAL_ENABLE) and self.apics.lapics[cpu].enabled
+
+    def present(self, vcpu: CoreVcpu, work: Work) -> bool:
+        if not self.on[vcpu.id]:
+            return False
+        if not (work.wake_all or work.injected or self.legacy or "kvm-ready-untold" in self.bugs):
+            return False
+        if self.machine.memory.injector.check("apf.ready") is not None:
+            self.ledger.lost(f"token {work.token:#x}: ready event dropped (injected)")
+            return False
+        return self._ready_2010(vcpu, work) if self.legacy else self._ready(vcpu, work)
+
+    def _ready(self, vcpu: CoreVcpu, work: Work) -> bool:
+        token = work.token
+        if self.machine.memory.injector.check("apf.token") is not None:
+            token ^= 1 << ID_SHIFT
+            self.ledger.lost(f"token {work.token:#x}: announced as {token:#x} (injected)")
+        if not self._put(vcpu, TOKEN, token):
+            return False
+        self.words.write(f"v{vcpu.id}", f"pending{vcpu.id}", 1)
+        if self._apic_on(vcpu.id):
+            self.apics.lapics[vcpu.id].request(self.vector[vcpu.id])
+        else:  # only when can_dequeue does not look
+            self.ledger.lost(f"token {token:#x}: the local APIC is disabled, and its interrupt dropped")
+        return True
+
+    def _ready_2010(self, vcpu: CoreVcpu, work: Work) -> bool:
+        if not self._put(vcpu, FLAGS, READY_2010):
+            return False
+        vcpu.inject_exception(PF_VECTOR, 0, work.token, 0, True)
+        self.machine.wake(vcpu.id)
+        return work.wake_all or work.injected
+
+    # ----------------------------------------------------------- shared area
+    def _put(self, vcpu: CoreVcpu, offset: int, value: int) -> bool:
+        """False when the area's page is lost."""
+        try:
+            self.machine.write_guest((self.en[vcpu.id] & AREA) + offset, value.to_bytes(4, "little"))
+        except StoreError as error:
+            self.ledger.note(f"vCPU {vcpu.id}: the shared area cannot be written: {error}")
+            return False
+        return True
+
+    def _get(self, vcpu: CoreVcpu, offset: int) -> int | None:
+        try:
+            return int.from_bytes(self.machine.read_guest((self.en[vcpu.id] & AREA) + offset, 4), "little")
+        except StoreError:
+            return None
+
+    # ----------------------------------------------------------------- state
+    def save(self) -> State:
+        own: dict[str, Any] = {"en": list(self.en), "on": list(self.on), "vector": list(self.vector), "ids": list(self.ids)}
+        return super().save() | {"kvm": own}
+
+    def load(self, state: State) -> None:
+        super().load(state)
+        own = state["kvm"]
+        self.en, self.on, self.vector, self.ids = list(own["en"]), list(own["on"]), list(own["vector"]), list(own["ids"])
