@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Build the C unit: ``python cffi_build.py`` (in place), or through setuptools (``cffi_modules``).
+"""Build the C units, one for each room that has any: ``python cffi_build.py`` (in place), or through setuptools (``cffi_modules``).
 
 Needs only gcc and the packages in pyproject.toml: headers of Unicorn and capstone come from their wheels, their libraries are
 opened at run time. Tables of registers are generated from the isa room's declarations, so that both sides share one list.
@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from cffi import FFI
@@ -60,12 +61,11 @@ def generate_registers(isa: str) -> None:
     write_if_changed(ROOT / GENERATED / f"gen_regs_{isa}.h", "\n".join(lines) + "\n")
 
 
-def make() -> FFI:
+def unit(name: str, src: Path, headers: Sequence[str], include: Sequence[str] = (), libraries: Sequence[str] = ()) -> FFI:
+    """An extension of all the C files of a folder, whose cdef.h says what Python sees."""
     os.chdir(ROOT)
-    for isa in ISAS:
-        generate_registers(isa)
     builder = FFI()
-    builder.cdef((ROOT / SRC / "cdef.h").read_text())
+    builder.cdef((ROOT / src / "cdef.h").read_text())
     flags = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-fvisibility=hidden"]
     link: list[str] = []
     if os.environ.get("VMEMU_SANITIZE"):
@@ -73,12 +73,12 @@ def make() -> FFI:
         flags += sanitize
         link += sanitize
     builder.set_source(
-        "vmemu.core._core",
-        '#include "core.h"\n#include "api.h"\n',
-        sources=sorted(str(p) for p in SRC.glob("*.c")),
-        include_dirs=[str(SRC), str(GENERATED), package_include("unicorn"), package_include("capstone")],
-        depends=sorted(str(p) for p in (*SRC.glob("*.h"), *GENERATED.glob("*.h"))),
-        libraries=["dl"],
+        name,
+        "".join(f'#include "{header}"\n' for header in headers),
+        sources=sorted(str(p) for p in src.glob("*.c")),
+        include_dirs=[str(src), *include],
+        depends=sorted(str(p) for folder in (src, *map(Path, include)) if not folder.is_absolute() for p in folder.glob("*.h")),
+        libraries=list(libraries),
         extra_compile_args=flags,
         extra_link_args=link,
         py_limited_api=False,  # one file name from every way to build it: an old one must not hide a new one
@@ -86,7 +86,18 @@ def make() -> FFI:
     return builder
 
 
+def make() -> FFI:
+    """The engine."""
+    os.chdir(ROOT)
+    for isa in ISAS:
+        generate_registers(isa)
+    include = (str(GENERATED), package_include("unicorn"), package_include("capstone"))
+    return unit("vmemu.core._core", SRC, ("core.h", "api.h"), include, ("dl",))
+
+
 ffibuilder = make()
+nx = unit("vmemu.devices._nx", Path("vmemu/devices/src"), ("nx.h",))
 
 if __name__ == "__main__":
-    print(ffibuilder.compile(verbose="-v" in sys.argv))
+    for builder in (ffibuilder, nx):
+        print(builder.compile(verbose="-v" in sys.argv))

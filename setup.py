@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What pyproject.toml cannot say: the C unit, and the guest images that go into the wheel."""
+"""What pyproject.toml cannot say: the C units, and the guest images that go into the wheel."""
 
 import json
 import shutil
@@ -30,6 +30,6 @@ class BuildWithImages(build_py):
 
 
 setup(
-    cffi_modules=["cffi_build.py:ffibuilder"],
+    cffi_modules=["cffi_build.py:ffibuilder", "cffi_build.py:nx"],
     cmdclass={"build_py": BuildWithImages},
 )

@@ -173,6 +173,19 @@ class Walk:
     table_error: bool
 
 
+class DmaEnd(IntEnum):
+    """How a device's access to a process's memory ended (api.h, enum dma_end)."""
+
+    DONE = 0
+    TABLE = 1  # a page of the translation tables is away
+    ZERO = 2  # mapped, and known to hold zeros: it only needs a frame
+    AWAY = 3  # mapped, and the host's store has it
+    LOST = 4  # the store lost it
+    NOT_RAM = 5
+    UNMAPPED = 6  # no translation
+    RIGHTS = 7
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One entry of the event ring (core.h, struct event); the meaning of a, b, c depends on `kind` (vmemu.core.events).
@@ -477,6 +490,22 @@ class CoreMachine:
     def write_resident(self, gpa: int, data: bytes) -> int:
         """Bytes written; stops at the first page that is not resident."""
         return int(lib.machine_copy(self.ptr, gpa, ffi.from_buffer(data), len(data), True))
+
+    def dma_read(self, pid: int, ea: int, size: int) -> tuple[bytes, DmaEnd, int]:
+        """Up to `size` bytes at effective address `ea` of process `pid`, in problem state; how it ended; the page's gpa then.
+
+        ppc64 only. TABLE and ZERO ask for a resident page at that gpa; the access can then go on where it stopped.
+        """
+        buf = ffi.new("uint8_t[]", max(size, 1))
+        out = ffi.new("uint64_t[2]")
+        n = lib.ppc64_dma(self.ptr, pid, ea, buf, size, False, out)
+        return bytes(ffi.buffer(buf, n)), DmaEnd(int(out[0])), int(out[1])
+
+    def dma_write(self, pid: int, ea: int, data: bytes) -> tuple[int, DmaEnd, int]:
+        """As `dma_read`, the other way round: bytes written, how it ended, gpa."""
+        out = ffi.new("uint64_t[2]")
+        n = lib.ppc64_dma(self.ptr, pid, ea, ffi.from_buffer(data), len(data), True, out)
+        return int(n), DmaEnd(int(out[0])), int(out[1])
 
     def page(self, index: int) -> Any:
         """The C struct s2_page of a page: state, flags, frame, slot, crc."""

@@ -17,6 +17,10 @@ void vcpu_mem_error(struct vcpu *, u64 gva, u64 gpa, u32 access);
 enum { CYCLES_WORK, CYCLES_IDLE, CYCLES_BLOCKED };
 void vcpu_add_cycles(struct vcpu *, u64 cycles, u32 kind);      /* host work charged to the guest, idle time, or time blocked by a page-in */
 u32 machine_copy(struct machine *, u64 gpa, void *buf, u32 len, bool write);  /* bytes done; stops at the first page that is not resident */
+/* How a device's access to a process's memory ends (dma_ppc64.c). TABLE and ZERO: make the page at `gpa` resident and go on. */
+enum dma_end { DMA_DONE, DMA_TABLE, DMA_ZERO, DMA_AWAY, DMA_LOST, DMA_NOT_RAM, DMA_UNMAPPED, DMA_RIGHTS };
+/* Bytes copied between `buf` and effective address `ea` of a process; out: enum dma_end, gpa. Only for ppc64 machines. */
+u64 ppc64_dma(struct machine *, u32 pid, u64 ea, void *buf, u64 len, bool write, u64 out[2]);
 int machine_ring(struct machine *, u32 log2, void (*full)(void *), void *ctx);
 void machine_tasks(struct machine *, u64 gpa, u32 n);           /* the guest's array of running tasks */
 /* A protocol's event; vcpu -1: the host's own; cycles ~0: now. */

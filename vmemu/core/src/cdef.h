@@ -86,6 +86,7 @@ uint64_t store_charge(struct machine *, uint64_t now);
 uint8_t *s2_ptr(struct machine *, uint64_t gpa, bool write);
 
 uint32_t machine_copy(struct machine *, uint64_t gpa, void *buf, uint32_t len, bool write);
+uint64_t ppc64_dma(struct machine *, uint32_t pid, uint64_t ea, void *buf, uint64_t len, bool write, uint64_t *out);
 int machine_ring(struct machine *, uint32_t log2, void (*full)(void *), void *ctx);
 void machine_tasks(struct machine *, uint64_t gpa, uint32_t n);
 void machine_event(struct machine *, int64_t vcpu, uint64_t cycles, uint32_t kind, uint64_t a, uint64_t b, uint64_t c);

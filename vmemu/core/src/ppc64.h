@@ -130,6 +130,8 @@ void ppc64_set_msr(struct vcpu *, u64);                 /* and the translator's 
 void ppc64_flush_all(struct vcpu *);                    /* every vCPU: broadcast tlbie */
 void ppc64_set_process_table(struct machine *, u64 base, u64 size_log2);
 int selftest_ppc64(struct vcpu *);
+/* walk_ppc64.c: for a device that shares a process's translations, in problem state; `v` lends its process table */
+enum walk_status ppc64_walk_process(struct vcpu *v, u32 pid, u64 va, enum access acc, struct walk *w);
 /* regs_ppc64.c */
 int ppc64_spr_of(u32 reg);                              /* SPR number of a register index, -1: not a plain SPR */
 /* walk_ppc64.c */

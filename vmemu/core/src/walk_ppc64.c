@@ -76,26 +76,19 @@ static u32 rights(struct vcpu *v, u64 pte, bool user, u32 *key_denied)
     return prot;
 }
 
-enum walk_status ppc64_walk(struct vcpu *v, u64 va, enum access acc, struct walk *w)
+/* The tree of process `pid`; w->user says with whose rights. */
+static inline enum walk_status translate(struct vcpu *v, u64 pid, u64 va, enum access acc, struct walk *w)
 {
     static const u32 need[] = { [ACC_READ] = UC_PROT_READ, [ACC_WRITE] = UC_PROT_WRITE, [ACC_FETCH] = UC_PROT_EXEC };
-    u64 state = msr(v), prtbl = ppc64_of(v)->prtbl, entry, at;
+    u64 prtbl = ppc64_of(v)->prtbl, entry, at;
     enum walk_status status;
 
-    w->user = state & MSR_PR;
-    w->table_error = false;
-    w->fault = 0;
-    if (!(state & (acc == ACC_FETCH ? MSR_IR : MSR_DR))) {
-        w->gpa = va & REAL_MASK;
-        w->prot = UC_PROT_READ | UC_PROT_WRITE | UC_PROT_EXEC;
-        return WALK_OK;
-    }
     if (QUADRANT(va) == 1 || QUADRANT(va) == 2)
         return fault(w, FAULT_SEGMENT);
     if (prtbl == PRTBL_NONE)
         return fault(w, DSISR_NOPTE);
     /* PIDR is 20 bits wide on POWER10; a larger value cannot be in any table anyway */
-    u64 offset = (QUADRANT(va) == 3 ? 0 : *spr(v, SPR_PIDR) & 0xffffffff) * 16;
+    u64 offset = (QUADRANT(va) == 3 ? 0 : pid & 0xffffffff) * 16;
     if (offset >> ((prtbl & 31) + 12))
         return fault(w, DSISR_NOPTE);
     if (!table(v, (prtbl & PAGE_MASK & REAL_MASK) + offset, &entry, w, &status))
@@ -141,4 +134,27 @@ enum walk_status ppc64_walk(struct vcpu *v, u64 va, enum access acc, struct walk
     w->gpa = (entry & PTE_RPN & ~((1ull << shift) - 1)) | (va & ((1ull << shift) - 1));
     w->prot = prot;
     return WALK_OK;
+}
+
+enum walk_status ppc64_walk(struct vcpu *v, u64 va, enum access acc, struct walk *w)
+{
+    u64 state = msr(v);
+
+    w->user = state & MSR_PR;
+    w->table_error = false;
+    w->fault = 0;
+    if (!(state & (acc == ACC_FETCH ? MSR_IR : MSR_DR))) {
+        w->gpa = va & REAL_MASK;
+        w->prot = UC_PROT_READ | UC_PROT_WRITE | UC_PROT_EXEC;
+        return WALK_OK;
+    }
+    return translate(v, *spr(v, SPR_PIDR), va, acc, w);
+}
+
+enum walk_status ppc64_walk_process(struct vcpu *v, u32 pid, u64 va, enum access acc, struct walk *w)
+{
+    w->user = true;
+    w->table_error = false;
+    w->fault = 0;
+    return translate(v, pid, va, acc, w);
 }
