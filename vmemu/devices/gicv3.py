@@ -78,6 +78,14 @@ class Gicv3(Quiet):
         state.level = state.level | bit if level else state.level & ~bit
         self.update(cpu)
 
+    def would_signal(self, cpu: int, interrupt: int) -> bool:
+        """Were this level line high, it would be the interrupt that the CPU is signalled next."""
+        state, bit = self.cpus[cpu], 1 << interrupt
+        before, state.level = state.level, state.level | bit
+        best = self._highest(state)
+        state.level = before
+        return best == interrupt
+
     def send_sgi(self, sender: int, value: int) -> None:
         """ICC_SGI1R_EL1 (12.2.15): targets are the CPUs of one cluster, or all others."""
         interrupt = value >> 24 & 15

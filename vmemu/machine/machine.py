@@ -351,6 +351,8 @@ class Machine:
             self._run_limit = limit
             if fresh and self.on_entry is not None:
                 self.on_entry(vcpu)
+                if not vcpu.runnable:
+                    return None
             ex = vcpu.run(limit, insn_limit)
             if ex.kind is ExitKind.LIMIT and ex.nr:
                 self._turn_open = vcpu.id, limit

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vmemu.machine.facility import Facility, Option, register
 from vmemu.protocols.async_page import switches  # noqa: F401 - registers
 from vmemu.protocols.kvm_x86 import switches as _kvm_x86  # noqa: F401
+from vmemu.protocols.sdei_arm64 import quirks  # noqa: F401 - registers
 
 if TYPE_CHECKING:
     from vmemu.machine.boot import BootOptions
@@ -22,6 +23,8 @@ PROFILES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "halt": (ALL, "the guest is not told; the vCPU waits, but takes interrupts", "async_page.halt:Halting"),
     "kvm": (("x86_64",), "KVM since Linux 5.8: away is a #PF, here an interrupt", "kvm_x86.host:KvmX86"),
     "kvm-2010": (("x86_64",), "KVM of 2010: both are #PFs, also in the kernel", "kvm_x86.host:KvmX86"),
+    "sdei": (("arm64",), "away by an SDEI event, ready by a PPI (KVM/arm64 series, 2021)", "sdei_arm64.pager:Arm64Pager"),
+    "ppi-only": (("arm64",), "away and ready by a PPI", "sdei_arm64.pager:Arm64Pager"),
 }
 
 

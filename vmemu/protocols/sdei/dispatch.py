@@ -45,6 +45,8 @@ class Sdei(Facility):
         super().__init__(machine)
         self.state = SdeiState(len(machine.vcpus), (STANDARD, *events))
         self.delivered = 0
+        #: Told (event, PE) when a handler begins.
+        self.on_delivered: Callable[[int, int], None] = lambda event, pe: None
         self._zero = zero_registers
         self._look = set(range(len(machine.vcpus)))  # PEs whose state may have changed since their last entry
         self._calls: dict[Call, Serve] = {
@@ -129,6 +131,7 @@ class Sdei(Facility):
         self.machine.core.put_event(EventKind.FIRMWARE_EVENT, number, handler.entry, len(pe.contexts), vcpu=vcpu)
         vcpu.go_to(handler.entry, pstate & NZCV | EL1H_MASKED)
         self.delivered += 1
+        self.on_delivered(number, vcpu.id)
 
     def _complete(self, vcpu: CoreVcpu, resume: int | None) -> int | None:
         """Back to the interrupted code; or to `resume` at EL1, as if an exception had interrupted it."""
