@@ -100,6 +100,8 @@ class Interrupt:
 @click.option("--apf", default="off", show_default=True, metavar="PROFILE",
               help="Asynchronous page faults: off, halt; x86_64 kvm, kvm-2010; arm64 sdei, ppi-only; ppc64 papr, rfc.")
 @click.option("--store-buffer", is_flag=True, help="Stores of host threads wait in buffers, as the choices decide (x86-TSO).")
+@click.option("--vas", default="auto", show_default=True, metavar="OWNER",
+              help="ppc64's accelerator switchboard: native, powervm, off; auto is native.")
 @click.option("--trace", metavar="FILE", help=trace_option.HELP)
 @click.option("--json", "json_path", metavar="FILE", help="Write the run's counters to FILE; - is stdout.")
 @click.pass_context

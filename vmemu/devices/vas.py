@@ -22,8 +22,6 @@ from vmemu.memory.memory import Memory
 
 #: Window w's page is PASTE_BASE + (w << 16); bit 53 of the address, Report Enable, is how NX windows are pasted to (UM 6.1).
 PASTE_BASE, PASTE_SHIFT, REPORT_ENABLE = 0x0008_0000_0000_0000, 16, 0x400
-#: CR0 of paste.: EQ, or nothing.
-QUEUED, REFUSED = 2, 0
 
 
 class Kind(StrEnum):
@@ -135,8 +133,8 @@ class Vas:
         window.open = False
 
     # -------------------------------------------------------------------- paste
-    def paste(self, gpa: int, crb: bytes) -> int:
-        """CR0 of a paste. to guest-physical address `gpa`. Refused, it changes nothing."""
+    def paste(self, gpa: int, crb: bytes) -> bool:
+        """A paste. to guest-physical address `gpa`: True, queued; False, refused, and nothing has changed."""
         number, offset = gpa - PASTE_BASE >> PASTE_SHIFT, gpa % (1 << PASTE_SHIFT)
         window = self.find(number)
         if len(crb) != CRB_SIZE or offset != REPORT_ENABLE or window is None or window.kind is not Kind.SEND:
@@ -155,11 +153,11 @@ class Vas:
         self._put(receive, stamp_paste(crb, number, receive.number))
         self.counts["pastes"] += 1
         self.engine.kick()
-        return QUEUED
+        return True
 
-    def _refuse(self, why: str) -> int:
+    def _refuse(self, why: str) -> bool:
         self.counts[f"refused_{why}"] += 1
-        return REFUSED
+        return False
 
     # --------------------------------------------------------------------- FIFOs
     def _put(self, window: Window, entry: bytes) -> None:
@@ -255,7 +253,8 @@ class Vas:
         wrong = []
         for w in self.windows.values():
             if w.kind is Kind.SEND and w.credits + w.queued + w.running + w.faulted != w.most:
-                wrong.append(f"window {w.number}: {w.credits} credits, {w.queued} queued, {w.running} running and {w.faulted} faulted of {w.most}")
+                jobs = f"{w.queued} queued, {w.running} running, {w.faulted} faulted"
+                wrong.append(f"window {w.number}: {w.credits} credits, {jobs} of {w.most}")
             if w.kind is Kind.RECEIVE and w.credits + len(w.senders) != w.most:
                 wrong.append(f"receive window {w.number}: {w.credits} credits and {len(w.senders)} queued of {w.most}")
             if w.kind is not Kind.SEND and not 0 <= w.credits <= w.most:
@@ -282,7 +281,7 @@ class Vas:
             raise ValueError(f"vas: state version {state['version']}")
         self.windows = {}
         for saved in state["windows"]:
-            copied = {k: list(v) if isinstance(v, list) else v for k, v in saved.items()}
+            copied: dict[str, Any] = {k: list(v) if isinstance(v, list) else v for k, v in saved.items()}
             window = Window(**(copied | {"kind": Kind(saved["kind"])}))
             self.windows[window.number] = window
         self.counts = Counter(state["counts"])

@@ -44,6 +44,8 @@ class Xics(NoWindow, Quiet):
     def __init__(self, cpus: int, set_line: Callable[[int, bool], None]) -> None:
         self._cpus, self._set_line = cpus, set_line
         self._kinds: dict[int, bool] = {}
+        #: Called when the guest has ended an interrupt of that source.
+        self.on_eoi: dict[int, Callable[[], None]] = {}
         self.reset()
 
     def reset(self) -> None:
@@ -101,10 +103,13 @@ class Xics(NoWindow, Quiet):
             raise Refused(H_PARAMETER)
         self.presenters[cpu].cppr = xirr >> 24 & 0xFF
         source = self.sources.get(number)
+        ended = source is not None and source.in_service
         if source is not None:
             source.in_service = False
             source.pending = source.pending or (source.level and source.asserted)
         self._update()
+        if ended and number in self.on_eoi:
+            self.on_eoi[number]()
 
     def ipi(self, cpu: int, mfrr: int) -> None:
         """H_IPI: set the most favoured request of a CPU. Raises Refused."""

@@ -49,8 +49,8 @@ class BootOptions:
     memory, resident: sizes as text; resident None = all of memory. store: "ram:", "file:PATH". latency: preset or "85us".
     seed, pct ("DEPTH[:SEED[:STEPS]]"), choices (a printed list): who decides; at most one of them.
     pin: "LO-HI" ranges that are never paged out. bugs, inject: names and rules. console: called with output.
-    apf: profile of asynchronous page faults; store_buffer: host threads' stores wait, as Choices decide. Further options of
-    facilities as their rooms document them.
+    apf: profile of asynchronous page faults; store_buffer: host threads' stores wait, as Choices decide. vas: who owns the
+    accelerator switchboard. Further options of facilities as their rooms document them.
     """
 
     image: str
@@ -70,6 +70,7 @@ class BootOptions:
     inject: Sequence[str] = ()
     apf: str = "off"
     store_buffer: bool = False
+    vas: str = "auto"
     console: Callable[[bytes], None] | None = None
 
 

@@ -10,6 +10,7 @@ from vmemu.machine.facility import Facility, Option, register
 from vmemu.protocols.async_page import switches  # noqa: F401 - registers
 from vmemu.protocols.kvm_x86 import switches as _kvm_x86  # noqa: F401
 from vmemu.protocols.sdei_arm64 import quirks  # noqa: F401 - registers
+from vmemu.protocols.vas import switches as vas_switches  # noqa: F401 - registers
 
 if TYPE_CHECKING:
     from vmemu.machine.boot import BootOptions
@@ -39,3 +40,26 @@ def _apf(machine: Machine, value: str, options: BootOptions) -> Facility | None:
 
 
 register(Option("apf", {name: (isas, text) for name, (isas, text, _) in PROFILES.items()}, _apf))
+
+
+#: Owners of the accelerator switchboard: value -> (ISAs, help, module and class).
+OWNERS: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "auto": (ALL, "native on ppc64, off elsewhere", ""),
+    "off": (ALL, "no accelerator", ""),
+    "native": (("ppc64",), "the guest's kernel owns the windows", "native:NativeVas"),
+    "powervm": (("ppc64",), "the hypervisor owns the windows", "powervm:PowervmVas"),
+}
+
+
+def _vas(machine: Machine, value: str, options: BootOptions) -> Facility | None:
+    if value == "auto":
+        value = "native" if machine.board.isa == "ppc64" else "off"
+    if value == "off":
+        return None
+    module, _, name = OWNERS[value][2].partition(":")
+    made = getattr(importlib.import_module(f"vmemu.protocols.vas.{module}"), name)(machine, options)
+    assert isinstance(made, Facility)
+    return made
+
+
+register(Option("vas", {name: (isas, text) for name, (isas, text, _) in OWNERS.items()}, _vas))

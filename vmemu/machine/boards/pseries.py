@@ -191,11 +191,11 @@ class Pseries(Board):
             H_VMEMU_EXIT: (1, lambda cpu, status: self.machine.power_off(status & 0xFF)),
         }
         for token, (count, call) in simple.items():
-            self.hcalls[token] = self._wrap(count, call)
+            self.add_hcall(token, count, call)
         self.hcalls[H_CEDE] = self._cede
 
-    @staticmethod
-    def _wrap(count: int, call: Callable[..., tuple[int, ...] | None]) -> Callable[[CoreVcpu], Outcome]:
+    def add_hcall(self, token: int, count: int, call: Callable[..., tuple[int, ...] | None]) -> None:
+        """A hypercall as a function: call(cpu, r4, r5, ...) of `count` arguments gives r4, r5, ...; Refused is the status."""
         arguments = tuple(f"r{4 + i}" for i in range(count))
 
         def handler(vcpu: CoreVcpu) -> Outcome:
@@ -209,7 +209,7 @@ class Pseries(Board):
                 vcpu.set(f"r{4 + i}", value)
             return Outcome.HANDLED
 
-        return handler
+        self.hcalls[token] = handler
 
     def _cede(self, vcpu: CoreVcpu) -> Outcome:
         """H_CEDE: interrupts on, wait for one or for a prod (LoPAR 11.3.3)."""

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What both owners of the switchboard share: the devices on the machine, their clock, their state and their figures."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from vmemu.devices.base import State
+from vmemu.devices.nx_job import Limits
+from vmemu.devices.vas import PASTE_BASE, PASTE_SHIFT, Switches, Vas, Window
+from vmemu.machine.boards.pseries import Pseries
+from vmemu.machine.facility import Facility
+from vmemu.protocols.vas.switches import CCW_KEPT, FAULT_OVERRUN
+
+if TYPE_CHECKING:
+    from vmemu.core import CoreVcpu
+    from vmemu.machine.boot import BootOptions
+    from vmemu.machine.machine import Machine
+
+EVENT = "nx.engine"
+
+
+class VasFacility(Facility):
+    """A switchboard with one gzip engine on the pseries board. `windows`: numbers below it have a paste address."""
+
+    def __init__(self, machine: Machine, options: BootOptions, windows: int, limits: Limits | None = None) -> None:
+        super().__init__(machine)
+        board = machine.board
+        assert isinstance(board, Pseries)
+        self.board = board
+        bugs = set(options.bugs)
+        switches = Switches(keep_ccw=CCW_KEPT in bugs, ignore_fault_credits=FAULT_OVERRUN in bugs)
+        machine.queue.define(EVENT, lambda now, data: self.vas.engine.on_event(now))
+        self.vas = Vas(machine.memory, machine.now, self._post, self.interrupt, limits, switches)
+        board.add_paste(PASTE_BASE, windows << PASTE_SHIFT, self._paste)
+
+    def _post(self, deadline: int) -> None:
+        self.machine.queue.post(deadline, EVENT)
+        self.machine.deadline_changed()
+
+    def _paste(self, vcpu: CoreVcpu, address: int, block: bytes) -> bool:
+        return self.vas.paste(address, block)
+
+    @abstractmethod
+    def interrupt(self, window: Window) -> None:
+        """A fault CRB of that send window was pasted."""
+
+    # --------------------------------------------------------------------- state
+    def save(self) -> State:
+        return {"version": 1, "vas": self.vas.save(), "owner": self.save_owner()}
+
+    def load(self, state: State) -> None:
+        if state["version"] != 1:
+            raise ValueError(f"vas: state version {state['version']}")
+        self.vas.load(state["vas"])
+        self.load_owner(state["owner"])
+
+    @abstractmethod
+    def save_owner(self) -> State:
+        """What the owner of the windows adds to the state."""
+
+    @abstractmethod
+    def load_owner(self, state: State) -> None:
+        """Put back what `save_owner` gave."""
+
+    # ------------------------------------------------------------------- figures
+    def summary(self) -> dict[str, Any]:
+        return {"vas": self.vas.summary()} if self.vas.counts else {}
+
+    def lines(self) -> list[str]:
+        counts, engine = self.vas.counts, self.vas.engine
+        if not counts:
+            return []
+        figures = engine.figures
+        refused = sum(n for name, n in counts.items() if name.startswith("refused_"))
+        rate = f", {(figures.bytes_in + figures.bytes_out) * 1000 // figures.busy_ns} MB/s in and out" if figures.busy_ns else ""
+        return [
+            f"nx: {counts['pastes']} pastes, {refused} refused, {sum(engine.completions.values())} jobs completed, {counts['faults']} "
+            f"translation faults, {figures.stalls} stalls; busy {figures.busy_ns / 1e6:.3f} ms{rate}; credits "
+            + ("home" if self.vas.home else "out")
+        ]
+
+    def invariants(self) -> list[str]:
+        return self.vas.invariants()
+
+    def stalled(self) -> str | None:
+        out = [str(w.number) for w in self.vas.windows.values() if w.busy]
+        return f"credits of VAS windows {', '.join(out)} are out" if out else None
