@@ -49,6 +49,14 @@ enum {
     HOOK_SDEI_SIGNAL = 50,      /* arm64: (n)                  send it to CPU n */
     HOOK_SDEI_TAKEN = 51,       /* arm64: ()                   how many came since, on all CPUs */
     HOOK_SDEI_RELEASE = 52,     /* arm64: ()                   count no more on this CPU */
+    HOOK_HCALL = 64,            /* ppc64: (struct hypercall *) as the kernel, interrupts off */
+    HOOK_GPA = 65,              /* ppc64: (addr)               guest-physical address of the caller's byte */
+    HOOK_PEEK = 66,             /* ppc64: (gpa)                a byte */
+    HOOK_POKE = 67,             /* ppc64: (gpa, byte) */
+    HOOK_VPA = 68,              /* ppc64: (n)                  guest-physical address of the kernel's VPA of CPU n */
+    HOOK_SNS = 69,              /* ppc64: ()                   and of its SNS area */
+    HOOK_STRAY = 70,            /* ppc64: ()                   interrupts so far that nobody had asked for */
+    HOOK_ROUTE = 71,            /* ppc64: (source)             let it interrupt this CPU; -EINVAL: there is none */
 };
 
 enum { SIGILL = 4, SIGBUS = 7, SIGKILL = 9, SIGSEGV = 11, SIGTERM = 15, NSIG = 32 };
@@ -79,6 +87,12 @@ struct apf_info {
     unsigned long long own_waits, own_ns;       /* of the task that asks: pages slept for, and how long */
     unsigned long long active;                  /* 1: this CPU takes notifications */
     char name[16];                              /* the front-end's */
+};
+
+struct hypercall {
+    unsigned long long token, in[4];            /* r3, r4 to r7 */
+    long long status;                           /* r3 */
+    unsigned long long out[3];                  /* r4 to r6 */
 };
 
 #endif

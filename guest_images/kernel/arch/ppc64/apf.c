@@ -28,6 +28,8 @@ void esn_idle(void)
         used->idle();
 }
 
+u64 esn_area(void) { return used ? kva_to_pa(used->area) : 0; }
+
 void esn_quit(void)
 {
     if (used)

@@ -32,6 +32,7 @@ struct front_end {
     void (*quit)(void);                 /* the whole partition; from any CPU, also more than once */
     bool (*fault)(struct trapframe *tf, u64 addr);      /* bit 46 is set; false: the ordinary handler shall go on */
     void (*idle)(void);                 /* before this CPU waits for an interrupt */
+    const struct sns *area;
 };
 extern const struct front_end esn_papr, esn_rfc;
 
@@ -39,5 +40,6 @@ extern const struct front_end esn_papr, esn_rfc;
 bool esn_fault(struct trapframe *tf, u64 addr);
 void esn_idle(void);
 void esn_quit(void);
+u64 esn_area(void);                     /* guest-physical address of the SNS area, 0: none */
 
 #endif

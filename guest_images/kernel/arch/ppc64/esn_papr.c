@@ -220,4 +220,4 @@ static void papr_idle(void)
         repair();
 }
 
-const struct front_end esn_papr = {"papr", papr_init, papr_online, papr_offline, papr_quit, papr_fault, papr_idle};
+const struct front_end esn_papr = {"papr", papr_init, papr_online, papr_offline, papr_quit, papr_fault, papr_idle, &sns};

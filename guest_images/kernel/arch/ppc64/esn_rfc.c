@@ -72,4 +72,4 @@ static void rfc_online(void) { my_vpa()->cycles |= VPA_EXPROPRIATION; }
 static void rfc_offline(void) { my_vpa()->cycles &= (u8)~VPA_EXPROPRIATION; }
 static void rfc_idle(void) {}
 
-const struct front_end esn_rfc = {"rfc", rfc_init, rfc_online, rfc_offline, rfc_quit, rfc_fault, rfc_idle};
+const struct front_end esn_rfc = {"rfc", rfc_init, rfc_online, rfc_offline, rfc_quit, rfc_fault, rfc_idle, &sns};

@@ -63,6 +63,7 @@ typedef void xics_handler(u32 xirr);
 bool xics_connect(u32 source, xics_handler *handler);   /* and let it interrupt this CPU; false: no such source, or too many */
 bool xics_route(u32 source, u64 hwid);                  /* let it interrupt that CPU */
 void xics_eoi(u32 xirr);
+extern u64 xics_strays;                                 /* interrupts of sources without a handler; atomic */
 void xics_init_cpu(void);
 
 #endif

@@ -11,6 +11,8 @@ static struct {
     xics_handler *handler;
 } sources[MOST_SOURCES];                /* entries are filled once, handler last */
 
+u64 xics_strays;
+
 bool xics_connect(u32 number, xics_handler *handler)
 {
     int i = 0;
@@ -48,6 +50,7 @@ static void device_interrupt(u32 xirr)
             return;
         }
     }
+    __atomic_fetch_add(&xics_strays, 1, __ATOMIC_RELAXED);
     xics_eoi(xirr);
 }
 
