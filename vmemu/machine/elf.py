@@ -29,7 +29,7 @@ MACHINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "EM_AARCH64": ("arm64", ("little",)),
     "EM_PPC64": ("ppc64", ("big", "little")),
 }
-NOTE_NAME, NOTE_PINNED, NOTE_TASKS, NOTE_SLEEPERS = b"vmemu\0", 1, 2, 3
+NOTE_NAME, NOTE_PINNED, NOTE_TASKS, NOTE_SLEEPERS, NOTE_WANTS = b"vmemu\0", 1, 2, 3, 4
 #: What the words of the note of sleepers count, in order (guest_images/kernel/apf.h, struct apf_counters). More may follow.
 SLEEPER_WORDS = ("sleeping", "markers", "waits", "wakes", "early", "halts", "broadcasts", "spins", "asleep_ns")
 MAX_FILE = 1 << 30
@@ -37,6 +37,7 @@ MAX_SEGMENTS = 256
 MAX_PINNED = 64
 MAX_CPUS = 64
 MAX_SLEEPER_WORDS = 64
+MAX_WANTS = 1024
 MAX_SYMBOLS = 1_000_000
 _TOP = 1 << 64
 
@@ -58,6 +59,7 @@ class ElfImage:
 
     `tasks` = (gpa, n): n words of 64 bits in which the kernel keeps the number of each CPU's running task, 0 for none.
     `sleepers` = (gpa, n): n words of 64 bits in which it counts tasks that sleep on tokens and the like (SLEEPER_WORDS).
+    `wants`: boot options that it needs where the user leaves them to the image, as name -> value.
     All words are in the kernel's byte order.
     """
 
@@ -71,6 +73,7 @@ class ElfImage:
     pinned: tuple[tuple[int, int], ...]
     tasks: tuple[int, int] | None = None
     sleepers: tuple[int, int] | None = None
+    wants: tuple[tuple[str, str], ...] = ()
 
     @property
     def entry_paddr(self) -> int:
@@ -159,6 +162,7 @@ def _parse(name: str, raw: bytes) -> ElfImage:
         raise ConfigError(f"{name}: {elf.num_segments()} program headers, at most {MAX_SEGMENTS} make sense")
     segments: list[Segment] = []
     notes: list[tuple[int, tuple[int, int]]] = []
+    wants: list[tuple[str, str]] = []
     for number in range(elf.num_segments()):
         # The header alone: pyelftools' segment objects would interpret types that do not concern us.
         h = elf._get_segment_header(number)
@@ -169,7 +173,11 @@ def _parse(name: str, raw: bytes) -> ElfImage:
             raise ConfigError(f"{name}: truncated: segment {number} ends at byte {offset + filesz} of {len(raw)}")
         data = raw[offset : offset + filesz]
         if kind == "PT_NOTE":
-            notes.extend(_notes(name, data, order))
+            for what, desc in _notes(name, data, order):
+                if what == NOTE_WANTS:
+                    wants.append(_want(name, desc))
+                else:
+                    notes += [(what, pair) for pair in _pairs(name, what, desc, order)]
         elif h["p_memsz"]:
             if filesz > h["p_memsz"]:
                 raise ConfigError(f"{name}: segment {number} has more bytes in the file than in memory")
@@ -179,7 +187,7 @@ def _parse(name: str, raw: bytes) -> ElfImage:
     arrays = {kind: (physical(tuple(segments), at), n) for kind, (at, n) in reversed(notes) if kind != NOTE_PINNED}
     image = ElfImage(
         name, raw, machine[0], elf.elfclass, order == "big", header["e_entry"], tuple(segments), pinned,
-        arrays.get(NOTE_TASKS), arrays.get(NOTE_SLEEPERS),
+        arrays.get(NOTE_TASKS), arrays.get(NOTE_SLEEPERS), tuple(wants),
     )
     if not any(s.paddr <= image.entry_paddr < s.paddr + s.memsz for s in segments):
         raise ConfigError(f"{name}: entry point {image.entry:#x} lies outside every segment")
@@ -210,8 +218,8 @@ def physical(segments: tuple[Segment, ...], address: int) -> int:
 _ARRAYS = {NOTE_TASKS: ("running tasks", MAX_CPUS), NOTE_SLEEPERS: ("sleepers", MAX_SLEEPER_WORDS)}
 
 
-def _notes(name: str, data: bytes, order: str) -> Iterator[tuple[int, tuple[int, int]]]:
-    """(kind, pair) for all pairs of vmemu's notes in a PT_NOTE segment (gABI: three words, name and desc padded to 4 bytes)."""
+def _notes(name: str, data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
+    """(kind, descriptor) of vmemu's notes in a PT_NOTE segment (gABI: three words, name and desc padded to 4 bytes)."""
     mark = ">" if order == "big" else "<"
     at = 0
     while at + 12 <= len(data):
@@ -220,16 +228,28 @@ def _notes(name: str, data: bytes, order: str) -> Iterator[tuple[int, tuple[int,
         at = begin + (desc_size + 3 & ~3)
         if begin + desc_size > len(data):
             raise ConfigError(f"{name}: malformed ELF note")
-        if kind not in (NOTE_PINNED, *_ARRAYS) or data[begin - (name_size + 3 & ~3) :][:name_size] != NOTE_NAME:
-            continue
-        if kind == NOTE_PINNED and (desc_size % 16 or desc_size // 16 > MAX_PINNED):
-            raise ConfigError(f"{name}: the note of pinned memory must hold up to {MAX_PINNED} pairs of addresses")
-        if kind in _ARRAYS and desc_size != 16:
-            raise ConfigError(f"{name}: the note of {_ARRAYS[kind][0]} must hold an address and a number of words")
-        for lo, hi in struct.iter_unpack(f"{mark}QQ", data[begin : begin + desc_size]):
-            if kind == NOTE_PINNED and lo >= hi:
-                raise ConfigError(f"{name}: pinned range {lo:#x} to {hi:#x} is empty")
-            if kind in _ARRAYS and (lo % 8 or not 1 <= hi <= _ARRAYS[kind][1]):
-                what, most = _ARRAYS[kind]
-                raise ConfigError(f"{name}: {hi} words of {what} at {lo:#x}: must be 1 to {most} aligned words")
-            yield kind, (lo, hi)
+        if kind in (NOTE_PINNED, NOTE_WANTS, *_ARRAYS) and data[begin - (name_size + 3 & ~3) :][:name_size] == NOTE_NAME:
+            yield kind, data[begin : begin + desc_size]
+
+
+def _pairs(name: str, kind: int, desc: bytes, order: str) -> Iterator[tuple[int, int]]:
+    """The pairs of 64-bit words of a note: ranges, or an array's address and length."""
+    if kind == NOTE_PINNED and (len(desc) % 16 or len(desc) // 16 > MAX_PINNED):
+        raise ConfigError(f"{name}: the note of pinned memory must hold up to {MAX_PINNED} pairs of addresses")
+    if kind in _ARRAYS and len(desc) != 16:
+        raise ConfigError(f"{name}: the note of {_ARRAYS[kind][0]} must hold an address and a number of words")
+    for lo, hi in struct.iter_unpack(">QQ" if order == "big" else "<QQ", desc):
+        if kind == NOTE_PINNED and lo >= hi:
+            raise ConfigError(f"{name}: pinned range {lo:#x} to {hi:#x} is empty")
+        if kind in _ARRAYS and (lo % 8 or not 1 <= hi <= _ARRAYS[kind][1]):
+            what, most = _ARRAYS[kind]
+            raise ConfigError(f"{name}: {hi} words of {what} at {lo:#x}: must be 1 to {most} aligned words")
+        yield lo, hi
+
+
+def _want(name: str, desc: bytes) -> tuple[str, str]:
+    """``tce=papr``."""
+    option, equals, value = desc.rstrip(b"\0").decode("ascii", "replace").partition("=")
+    if len(desc) > MAX_WANTS or not equals or not option.isidentifier() or not value.isprintable():
+        raise ConfigError(f"{name}: the note of a boot option must hold OPTION=VALUE")
+    return option, value
