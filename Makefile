@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ISAS := x86_64 arm64 ppc64
 PYTEST_ARGS ?= -n auto
-CORE_SOURCES := cffi_build.py $(wildcard vmemu/*/src/*.[ch]) $(wildcard vmemu/isa/*.py) $(wildcard vmemu/isa/*/*.py)
+CORE_SOURCES := cffi_build.py $(wildcard vmemu/*/src/*.[ch]) $(wildcard vmemu/*/*/src/*.[ch]) $(wildcard vmemu/isa/*.py) $(wildcard vmemu/isa/*/*.py)
 
 .PHONY: help demo test test-all lint images check-images sanitize wheel-check clean
 help:

@@ -97,7 +97,8 @@ def make() -> FFI:
 
 ffibuilder = make()
 nx = unit("vmemu.devices._nx", Path("vmemu/devices/src"), ("nx.h",))
+tce = unit("vmemu.protocols.tce._tce", Path("vmemu/protocols/tce/src"), ("api.h",), (str(SRC),))  # core's public header
 
 if __name__ == "__main__":
-    for builder in (ffibuilder, nx):
+    for builder in (ffibuilder, nx, tce):
         print(builder.compile(verbose="-v" in sys.argv))

@@ -30,6 +30,6 @@ class BuildWithImages(build_py):
 
 
 setup(
-    cffi_modules=["cffi_build.py:ffibuilder", "cffi_build.py:nx"],
+    cffi_modules=["cffi_build.py:ffibuilder", "cffi_build.py:nx", "cffi_build.py:tce"],
     cmdclass={"build_py": BuildWithImages},
 )

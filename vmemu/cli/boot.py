@@ -102,6 +102,11 @@ class Interrupt:
 @click.option("--store-buffer", is_flag=True, help="Stores of host threads wait in buffers, as the choices decide (x86-TSO).")
 @click.option("--vas", default="auto", show_default=True, metavar="OWNER",
               help="ppc64's accelerator switchboard: native, powervm, off; auto is native.")
+@click.option("--tce", default="auto", show_default=True, metavar="PROFILE",
+              help="ppc64: DMA windows and a network card; papr, kvm, kvm-4.14, qemu, off; auto: as the image asks.")
+@click.option("--tce-real-mode", default="on", show_default=True, metavar="on|off", help="Answer their calls in real mode first.")
+@click.option("--tce-pages", default="vmemmap", show_default=True, metavar="KIND",
+              help="The host's page structs: vmemmap, vmemmap-56, vmemmap-72 (bytes of one), flatmem.")
 @click.option("--trace", metavar="FILE", help=trace_option.HELP)
 @click.option("--json", "json_path", metavar="FILE", help="Write the run's counters to FILE; - is stdout.")
 @click.pass_context

@@ -7,7 +7,8 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from vmemu import bugs as bug_registry
 from vmemu.clock.choices import Choices
@@ -20,7 +21,7 @@ from vmemu.machine.board import Board
 from vmemu.machine.boards import board_for
 from vmemu.machine.console import Console
 from vmemu.machine.elf import ElfImage, load_elf
-from vmemu.machine.facility import load_rooms, make_all
+from vmemu.machine.facility import AUTO, OPTIONS, load_rooms, make_all
 from vmemu.machine.machine import Machine
 from vmemu.memory.latency import parse_latency
 from vmemu.memory.memory import MIN_UNPINNED, Memory
@@ -50,7 +51,8 @@ class BootOptions:
     seed, pct ("DEPTH[:SEED[:STEPS]]"), choices (a printed list): who decides; at most one of them.
     pin: "LO-HI" ranges that are never paged out. bugs, inject: names and rules. console: called with output.
     apf: profile of asynchronous page faults; store_buffer: host threads' stores wait, as Choices decide. vas: who owns the
-    accelerator switchboard. Further options of facilities as their rooms document them.
+    accelerator switchboard. tce: profile of the DMA windows' hypercalls ("auto": as the image asks); tce_real_mode: "on" or
+    "off"; tce_pages: how the host keeps its page structs. Further options of facilities as their rooms document them.
     """
 
     image: str
@@ -71,6 +73,9 @@ class BootOptions:
     apf: str = "off"
     store_buffer: bool = False
     vas: str = "auto"
+    tce: str = "auto"
+    tce_real_mode: str = "on"
+    tce_pages: str = "vmemmap"
     console: Callable[[bytes], None] | None = None
 
 
@@ -82,6 +87,7 @@ class Plan:
     kernel: ElfImage
     firmware: ElfImage | None
     initrd: bytes | None
+    wants: tuple[tuple[str, str], ...] = ()
 
 
 def plan(image: str, isa: str | None) -> Plan:
@@ -91,12 +97,13 @@ def plan(image: str, isa: str | None) -> Plan:
         found = images.find(image, isa)
         if found.kind == "bare":
             return Plan(isa, found.load(), None, None)
-        return Plan(isa, images.find("kernel", isa).load(), images.find("firmware", isa).load(), found.read())
+        program = found.load()
+        return Plan(isa, images.find("kernel", isa).load(), images.find("firmware", isa).load(), program.raw, program.wants)
     if os.sep not in image and not os.path.exists(image):
         raise ConfigError(f"no built-in image and no file {image!r}; built in are {', '.join(images.names())}")
     elf = load_elf(image, isa)
     # a kernel that says what it pins speaks the boot protocol of vmemu's firmware
-    return Plan(elf.isa, elf, images.find("firmware", elf.isa).load() if elf.pinned else None, None)
+    return Plan(elf.isa, elf, images.find("firmware", elf.isa).load() if elf.pinned else None, None, elf.wants)
 
 
 def parse_pin(text: str) -> tuple[int, int]:
@@ -139,7 +146,9 @@ def boot_choices(options: BootOptions) -> Choices:
 
 def boot(options: BootOptions, choices: Choices | None = None) -> Machine:
     """Build the machine and load everything. Raises ConfigError with one clear line for whatever is wrong."""
+    load_rooms()
     what = plan(options.image, options.isa)
+    options = as_wanted(options, what)
     machine = build(options, what.isa, boot_choices(options) if choices is None else choices)
     try:
         pins = [parse_pin(text) for text in options.pin]
@@ -155,6 +164,12 @@ def boot(options: BootOptions, choices: Choices | None = None) -> Machine:
         machine.close()
         raise
     return machine
+
+
+def as_wanted(options: BootOptions, what: Plan) -> BootOptions:
+    """Options of facilities that the user leaves to the image ("auto"), as the image's notes ask for them."""
+    wanted: dict[str, Any] = {name: value for name, value in what.wants if name in OPTIONS and getattr(options, name) == AUTO}
+    return replace(options, **wanted)
 
 
 def build(options: BootOptions, isa: str, choices: Choices) -> Machine:

@@ -109,6 +109,8 @@ class Option:
             raise ConfigError(f"--{self.name.replace('_', '-')} {value}{where or ': not one of'} {', '.join(known)}")
 
 
+#: A value that leaves the option to the image, which may ask for another one in an ELF note (machine/elf.py, NOTE_WANTS).
+AUTO = "auto"
 OPTIONS: dict[str, Option] = {}
 #: Rooms above that register their options when they are imported, as plug-ins: named here, imported only when a machine is made.
 ROOMS = ("vmemu.protocols",)

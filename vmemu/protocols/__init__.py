@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from vmemu.machine.facility import Facility, Option, register
+from vmemu.protocols import tce
 from vmemu.protocols.async_page import switches  # noqa: F401 - registers
 from vmemu.protocols.kvm_x86 import switches as _kvm_x86  # noqa: F401
 from vmemu.protocols.sdei_arm64 import quirks  # noqa: F401 - registers
@@ -63,3 +64,5 @@ def _vas(machine: Machine, value: str, options: BootOptions) -> Facility | None:
 
 
 register(Option("vas", {name: (isas, text) for name, (isas, text, _) in OWNERS.items()}, _vas))
+for _option in tce.OPTIONS:
+    register(_option)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Bugs of real TCE code, as switches. Those of real mode are bits of the C part (tce.h, enum bug)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from vmemu.bugs import Bug, register
+
+if TYPE_CHECKING:
+    from vmemu.protocols.tce.facility import Tce
+
+#: Switch -> (bit of tce_host.bugs, what it does).
+REAL = {
+    "tce-absent-success": (0, "real mode says success for a page that is away, and maps nothing (2013 series, v9)"),
+    "tce-all-ones": (1, "a page that real mode cannot count is left to virtual mode as address all ones, which it stores (v9)"),
+    "tce-page-out": (2, "a refused page looks as if real mode held it: virtual mode lets it go once too often (v9)"),
+    "tce-list-leak": (3, "a list with a bad entry keeps the reference of its own page (v9)"),
+    "tce-stale-marker": (4, "what one call left to virtual mode is taken for the next call's (v9)"),
+    "tce-early-drop": (5, "a page is let go before its entry is cleared and flushed (v9)"),
+    "tce-window-wrap": (6, "the end of a window is computed in bytes and wraps; a count of 2^52 passes (v9)"),
+    "tce-lock-leak": (7, "a bad entry ends a list with the table's lock held (KVM, until 4.15)"),
+    "tce-clear-first": (8, "when entry i of a list fails, the first one is cleared instead (KVM, until real mode went)"),
+    "tce-dirty-compound": (9, "real mode marks the head of a compound page dirty through a virtual pointer (KVM, until 4.19)"),
+    "tce-no-flush": (10, "a changed entry stays in the bridge's cache"),
+    "tce-free-in-real": (11, "real mode drops the last reference of a page: it would be freed there"),
+}
+VIRTUAL = {
+    "tce-rollback": "a list that fails in virtual mode keeps the references that it has taken (v9)",
+}
+for _name, (_, _text) in REAL.items():
+    register(Bug(_name, "protocols.tce", _text))
+for _name, _text in VIRTUAL.items():
+    register(Bug(_name, "protocols.tce", _text))
+
+
+def switch_on(tce: Tce, names: Iterable[str]) -> None:
+    """Put the named bugs back; others are not ours."""
+    for name in names:
+        if name in REAL:
+            tce.host.ptr.bugs |= 1 << REAL[name][0]
+        if tce.ladder.virtual is not None:
+            tce.ladder.virtual.rollback_from_0 |= name == "tce-rollback"
+            tce.ladder.virtual.keep_marker |= name == "tce-stale-marker"

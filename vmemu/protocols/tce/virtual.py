@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The calls in virtual mode: takes up what real mode left, or starts over. Errors are for user space unless the profile says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmemu.devices.papr import H_SUCCESS
+from vmemu.errors import StoreError
+from vmemu.protocols.tce.kernel import Kernel, NoPage
+from vmemu.protocols.tce.native import GIVEN, MAPPED, Host, Table
+from vmemu.protocols.tce.profiles import No, Place, Rules, first_bad, locate
+from vmemu.protocols.tce.wire import TOO_HARD, Answer, Call, Later, Marker, Token
+
+if TYPE_CHECKING:
+    from vmemu.core import CoreVcpu
+
+
+class Virtual:
+    """`keep`: entries stored before one that fails stay (KVM); else a failing call changes nothing (LoPAR 5.4.2.4)."""
+
+    def __init__(self, kernel: Kernel, rules: Rules, keep: bool) -> None:
+        self.kernel, self.rules, self.keep = kernel, rules, keep
+        #: Switches of the bug zoo that virtual mode has.
+        self.rollback_from_0 = self.keep_marker = False
+
+    @property
+    def host(self) -> Host:
+        return self.kernel.host
+
+    def call(self, vcpu: CoreVcpu, call: Call) -> Answer:
+        """Finish a call that real mode refused, or never saw. What it left is taken over or let go, whatever happens."""
+        cpu = self.host.cpu(vcpu.id)
+        marker, list_page, stray = Marker(cpu.marker), int(cpu.list_page), int(cpu.stray)
+        try:
+            if marker is Marker.NONE:
+                return self._start(vcpu, call)
+            return self._resume(vcpu, call, marker)
+        except No as no:
+            return no.answer if isinstance(no.answer, Later) else (no.answer, None)
+        finally:
+            for held in (list_page, stray):
+                if held:
+                    self.kernel.unpin(held)
+            if not self.keep_marker:
+                self.host.forget(vcpu.id)
+
+    # ------------------------------------------------------------- beginning
+    def _start(self, vcpu: CoreVcpu, call: Call) -> Answer:
+        place = locate(self.rules, self._find, call)
+        table = self.host.tables[place.table]
+        if call.token is Token.GET:
+            return H_SUCCESS, self.host.read(table, GIVEN, place.index)
+        values = self._values(vcpu, call, place)
+        bad = first_bad(self.rules, self.kernel.is_memory, values)
+        if bad is None:
+            return self._change(vcpu, table, place.index, values, [])
+        if not self.rules.all_or_none:  # entry by entry: what came before the bad one is done
+            self._change(vcpu, table, place.index, values[: bad[0]], [])
+        raise No(bad[1])
+
+    def _find(self, liobn: int) -> tuple[int, Table] | None:
+        found = self.host.find(liobn)
+        return found if found is not None and found[1].in_kernel else None
+
+    def _values(self, vcpu: CoreVcpu, call: Call, place: Place) -> list[int]:
+        """The entries asked for, from a private copy of the list."""
+        if call.token is not Token.INDIRECT:
+            return [call.value] * place.count
+        if not self.kernel.is_memory(call.value):
+            raise No(TOO_HARD)
+        memory = self.kernel.machine.memory
+        try:
+            if not memory.serve(vcpu, call.value):
+                raise No(TOO_HARD)
+            data = memory.read(call.value, 8 * place.count)
+        except StoreError:
+            raise No(TOO_HARD) from None
+        return [int.from_bytes(data[i : i + 8], "big") for i in range(0, len(data), 8)]
+
+    # ------------------------------------------------------------ going on
+    def _resume(self, vcpu: CoreVcpu, call: Call, marker: Marker) -> Answer:
+        cpu, host = self.host.cpu(vcpu.id), self.host
+        num, total, index, table = int(cpu.num), int(cpu.total), int(cpu.index), host.tables[int(cpu.table)]
+        given, mapped = host.left(vcpu.id, GIVEN, total), host.left(vcpu.id, MAPPED, total)
+        if marker is Marker.PUT_LIST:
+            return H_SUCCESS, None
+        if marker is Marker.DROP_OLD:
+            self.kernel.unpin_all(mapped[num:])
+            return H_SUCCESS, None
+        return self._change(vcpu, table, index, given, mapped[:num])
+
+    def _change(self, vcpu: CoreVcpu, table: Table, index: int, values: list[int], mapped: list[int]) -> Answer:
+        """References for the entries that have none yet, then the exchange, then the old ones' references.
+
+        `mapped` holds those that real mode has got: one for each entry, tables of 4 KiB pages only.
+        """
+        kernel, done = self.kernel, len(mapped)
+        try:
+            for value in values[done:]:
+                mapped += kernel.pin_entry(vcpu, table, value)
+                done += 1
+        except NoPage:
+            if self.keep:
+                kernel.unpin_all(kernel.store(table, index, [*values[:done], 0], [*mapped, *[0] * table.parts]))
+            elif not self.rollback_from_0:
+                kernel.unpin_all(mapped)
+            return TOO_HARD
+        kernel.unpin_all(kernel.store(table, index, values, mapped))
+        return H_SUCCESS, None
