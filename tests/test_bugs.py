@@ -15,6 +15,7 @@ from vmemu.errors import ConfigError
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bugs, "BUGS", {})
+    monkeypatch.setattr(bugs, "ROOMS", ())
     bugs.register(bugs.Bug("lost-wake", "guest", "a wake-up is dropped"))
     bugs.register(bugs.Bug("token-zero", "protocols.kvm_x86", "token 0 is handed out"))
 

@@ -33,7 +33,7 @@ class Bug:
 
 BUGS: dict[str, Bug] = {}
 #: Modules of the rooms above that register bugs when they are imported, as plug-ins: imported when somebody asks for bugs.
-ROOMS = ("vmemu.machine.boards.bugs",)
+ROOMS = ("vmemu.machine.boards.bugs", "vmemu.protocols")
 
 
 def known() -> dict[str, Bug]:

@@ -107,6 +107,10 @@ class Interrupt:
 @click.option("--tce-real-mode", default="on", show_default=True, metavar="on|off", help="Answer their calls in real mode first.")
 @click.option("--tce-pages", default="vmemmap", show_default=True, metavar="KIND",
               help="The host's page structs: vmemmap, vmemmap-56, vmemmap-72 (bytes of one), flatmem.")
+@click.option("--cmo", type=click.Choice(("on", "off")), default="on", show_default=True,
+              help="ppc64: whether the platform offers cooperative memory over-commitment, which papr needs.")
+@click.option("--bolt", type=click.Choice(("kernel", "none")), default="kernel", show_default=True,
+              help="What is never paged out: what the kernel declares, or (for tests) nothing of it.")
 @click.option("--trace", metavar="FILE", help=trace_option.HELP)
 @click.option("--json", "json_path", metavar="FILE", help="Write the run's counters to FILE; - is stdout.")
 @click.pass_context

@@ -546,6 +546,10 @@ class CoreMachine:
         """The content of a page is lost: every later touch is a memory error of the architecture."""
         lib.s2_bad(self.ptr, index)
 
+    def discard(self, index: int) -> None:
+        """A page is zero from now on: the guest wants its content no more. Raises EngineError for one that is pinned or lost."""
+        _check(lib.s2_discard(self.ptr, index))
+
     def dropped_slots(self) -> list[int]:
         """Slots of a Python-kept store that are free since the last call."""
         n = int(self.ptr.ndropped)

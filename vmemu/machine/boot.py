@@ -50,6 +50,7 @@ class BootOptions:
     memory, resident: sizes as text; resident None = all of memory. store: "ram:", "file:PATH". latency: preset or "85us".
     seed, pct ("DEPTH[:SEED[:STEPS]]"), choices (a printed list): who decides; at most one of them.
     pin: "LO-HI" ranges that are never paged out. bugs, inject: names and rules. console: called with output.
+    cmo: "off" has a pseries platform offer no over-commitment. bolt: "none" leaves what the kernel declares unpinned.
     apf: profile of asynchronous page faults; store_buffer: host threads' stores wait, as Choices decide. vas: who owns the
     accelerator switchboard. tce: profile of the DMA windows' hypercalls ("auto": as the image asks); tce_real_mode: "on" or
     "off"; tce_pages: how the host keeps its page structs. Further options of facilities as their rooms document them.
@@ -71,6 +72,8 @@ class BootOptions:
     bugs: Sequence[str] = ()
     inject: Sequence[str] = ()
     apf: str = "off"
+    cmo: str = "on"
+    bolt: str = "kernel"
     store_buffer: bool = False
     vas: str = "auto"
     tce: str = "auto"
@@ -233,7 +236,7 @@ def _load(machine: Machine, what: Plan, bootargs: str, pins: list[tuple[int, int
 
 def _check_pins(machine: Machine, what: Plan, pins: list[tuple[int, int]], options: BootOptions) -> None:
     """Pin before anything is loaded, so that pinned pages never see the store."""
-    wanted = [*what.kernel.pinned, *(s for s in (what.firmware.span(),) if s)] if what.firmware else []
+    wanted = [*(what.kernel.pinned if options.bolt != "none" else ()), *(s for s in (what.firmware.span(),) if s)] if what.firmware else []
     ranges = [*wanted, *pins]
     for lo, hi in ranges:  # before any is listed page by page: a range may be as long as the address space
         if not machine.is_ram(lo, hi - lo):

@@ -125,6 +125,12 @@ class Memory:
             if delay and vcpu is not None:
                 vcpu.add_cycles(round(delay * self._cycles_per_ns))
 
+    def discard(self, index: int) -> None:
+        """Forget the content of a page that is in the store: the next touch finds zeros."""
+        self.core.discard(index)
+        if self.store is not None:
+            self._discard_dropped()
+
     # ------------------------------------------------------- host's accesses
     def is_ram(self, gpa: int, size: int) -> bool:
         """All of [gpa, gpa + size) is RAM. The one place where guest-given ranges are checked."""

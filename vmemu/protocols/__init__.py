@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vmemu.machine.facility import Facility, Option, register
 from vmemu.protocols import tce
 from vmemu.protocols.async_page import switches  # noqa: F401 - registers
+from vmemu.protocols.esn_pseries import switches as _esn_pseries  # noqa: F401
 from vmemu.protocols.kvm_x86 import switches as _kvm_x86  # noqa: F401
 from vmemu.protocols.sdei_arm64 import quirks  # noqa: F401 - registers
 from vmemu.protocols.vas import switches as vas_switches  # noqa: F401 - registers
@@ -27,6 +28,8 @@ PROFILES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "kvm-2010": (("x86_64",), "KVM of 2010: both are #PFs, also in the kernel", "kvm_x86.host:KvmX86"),
     "sdei": (("arm64",), "away by an SDEI event, ready by a PPI (KVM/arm64 series, 2021)", "sdei_arm64.pager:Arm64Pager"),
     "ppi-only": (("arm64",), "away and ready by a PPI", "sdei_arm64.pager:Arm64Pager"),
+    "papr": (("ppc64",), "Expropriation/Subvention Notification as LoPAR defines it", "esn_pseries.pager:Esn"),
+    "rfc": (("ppc64",), "the same as KVM's RFC of 2021 has it, with its defects", "esn_pseries.pager:Esn"),
 }
 
 
@@ -40,6 +43,19 @@ def _apf(machine: Machine, value: str, options: BootOptions) -> Facility | None:
     return made
 
 
+def _cmo(machine: Machine, value: str, options: BootOptions) -> None:
+    from vmemu.machine.boards.pseries import Pseries
+
+    if isinstance(machine.board, Pseries):
+        machine.board.offer_cmo(value == "on")
+
+
+def _bolt(machine: Machine, value: str, options: BootOptions) -> None:
+    """The loader and the pagers look at the option themselves."""
+
+
+register(Option("cmo", {"on": (ALL, "the platform offers it"), "off": (("ppc64",), "it does not")}, _cmo))
+register(Option("bolt", {"kernel": (ALL, "what the kernel declares is never away"), "none": (ALL, "it may be")}, _bolt))
 register(Option("apf", {name: (isas, text) for name, (isas, text, _) in PROFILES.items()}, _apf))
 
 

@@ -118,7 +118,11 @@ class Pseries(Board):
     # ------------------------------------------------------------------- wiring
     def _ticks(self, cpu: int) -> int:
         """The CPU's time base, exactly as the C unit answers mftb."""
-        return self.machine.vcpus[cpu].cycles * TIMEBASE_HZ // (self.cpu_hz * 64)
+        return self.ticks(self.machine.vcpus[cpu].cycles)
+
+    def ticks(self, cycles: int) -> int:
+        """Time (CYC units) in ticks of the time base."""
+        return cycles * TIMEBASE_HZ // (self.cpu_hz * 64)
 
     def _set_line(self, cpu: int, line: int, level: bool) -> None:
         """Whoever has ceded has its interrupts on: any line wakes it."""

@@ -15,7 +15,7 @@ LAST = 0xFFFF
 
 
 class Numbers:
-    """Numbers of the pages that are outstanding: told to the partition, not yet back."""
+    """Numbers of the pages that are outstanding: their page-in is under way and the partition is, or is about to be, told."""
 
     def __init__(self, profile: Profile) -> None:
         self._counter = profile.has(Defect.A5)
@@ -30,14 +30,17 @@ class Numbers:
         """The number that this page has already."""
         return self.number_of.get(page)
 
-    def take(self, page: int, in_ring: Callable[[int], bool]) -> int | None:
-        """A number for a page that has none; None when none is free. `in_ring`: the ring still shows it."""
+    def any_free(self, in_ring: Callable[[int], bool]) -> bool:
+        """Could a page have a number now? `in_ring`: the ring still shows it."""
+        return self._counter or self._free(in_ring) is not None
+
+    def take(self, page: int, in_ring: Callable[[int], bool]) -> int:
+        """A number for a page that has none, when `any_free`."""
         if self._counter:
             number, self.next = self.next, self.next + 1 & LAST
         else:
             found = self._free(in_ring)
-            if found is None:
-                return None
+            assert found is not None
             number, self.next = found, found % LAST + 1
             self.number_of[page] = number
         self.page_of[number] = page
