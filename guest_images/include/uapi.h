@@ -16,7 +16,7 @@ enum {
     SYS_munmap = 9,     /* (addr, len)                     exactly one earlier mmap */
     SYS_time = 10,      /* ()                              ns since boot */
     SYS_sleep = 11,     /* (ns) */
-    SYS_sigaction = 12, /* (sig, entry, handler)           entry 0: default action */
+    SYS_sigaction = 12, /* (sig, entry, handler)           entry 0: default action; 1: ignored when it is sent */
     SYS_sigreturn = 13, /* (frame)                         does not return on success */
     SYS_kill = 14,      /* (pid, SIGKILL or SIGTERM) */
     SYS_setprio = 15,   /* (0..PRIO_MAX)                   higher runs first */
@@ -24,6 +24,11 @@ enum {
     SYS_getcpu = 17,    /* ()                              number of the CPU that runs this */
     SYS_setcpus = 18,   /* (mask of CPUs, or 0 for all)    run on these only, from now on; -EINVAL */
     SYS_hook = 19,      /* (HOOK_*, a, b)                  what only tests need; -ENOSYS: not on this machine */
+    SYS_open = 20,      /* (path)                          descriptor of a device; -ENOENT, or what the device says */
+    SYS_close = 21,     /* (fd)                            -EBADF */
+    SYS_ioctl = 22,     /* (fd, command, argument)         -EBADF, -EFAULT, -EINVAL, ... */
+    SYS_mapfile = 23,   /* (fd, len, offset)               address at which a page of the device is */
+    SYS_thread = 24,    /* (pc, sp, argument)              a child in the same address space; exit ends it alone */
     NSYSCALL
 };
 
@@ -62,7 +67,10 @@ enum {
 enum { SIGILL = 4, SIGBUS = 7, SIGKILL = 9, SIGSEGV = 11, SIGTERM = 15, NSIG = 32 };
 enum { PRIO_DEFAULT = 4, PRIO_MAX = 7 };
 enum { UPROT_READ = 1, UPROT_WRITE = 2, UPROT_EXEC = 4, UPROT_SHARED = 8 };
-enum { EPERM = 1, ESRCH = 3, EINTR = 4, ECHILD = 10, EAGAIN = 11, ENOMEM = 12, EFAULT = 14, EINVAL = 22, ENOSYS = 38 };
+enum {
+    EPERM = 1, ENOENT = 2, ESRCH = 3, EINTR = 4, EIO = 5, EBADF = 9, ECHILD = 10, EAGAIN = 11, ENOMEM = 12, EACCES = 13, EFAULT = 14,
+    EBUSY = 16, EEXIST = 17, ENODEV = 19, EINVAL = 22, EMFILE = 24, ENOSYS = 38
+};
 
 /* wait() status: exit code in bits 15:8, or the killing signal in bits 6:0. */
 #define WEXITED(status) (((status) & 0x7f) == 0)

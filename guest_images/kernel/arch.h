@@ -28,7 +28,7 @@
  * preempted: an interrupt taken in kernel mode returns to the same place, and a switch happens only in trap_exit, sleep and exit.
  *
  * LOCKS. Spinlocks disable interrupts while held and are released in the reverse order: other locks -> tasks lock ->
- * pool/frame locks -> console lock. An address space belongs to one task and needs no lock. Who waits for other CPUs to drop
+ * pool/frame locks -> console lock. An address space has a mutex, taken with no spinlock held. Who waits for other CPUs to drop
  * translations (tlb.c) holds no lock at all, so that a CPU which spins for a lock with interrupts off is never waited for in vain.
  *
  * IMAGE. kernel.ld defines kernel_start and kernel_end (virtual, page aligned, .bss included), kernel_phys_start and
@@ -69,6 +69,7 @@
 #define PROT_R 1
 #define PROT_W 2
 #define PROT_X 4
+#define PROT_DEVICE 8                   /* not memory: uncached, in order (only ppc64 has such user pages) */
 
 static inline void *pa_to_kva(u64 pa) { return (void *)(uptr)(KBASE + pa); }
 static inline u64 kva_to_pa(const void *kva) { return (u64)(uptr)kva - KBASE; }

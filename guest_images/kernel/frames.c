@@ -80,6 +80,22 @@ u64 frame_alloc(void)
     return pa;
 }
 
+u64 frames_alloc(u64 n)
+{
+    u64 run = 0, i = 0;
+    if (!frame_reserve(n))
+        return 0;
+    lock(&frames_lock);
+    for (; i < n_frames && run < n; i++)
+        run = refs[i] ? 0 : run + 1;
+    if (run == n)
+        memset(refs + (i - n), 1, n);
+    unlock(&frames_lock);
+    if (run < n)
+        frame_unreserve(n);
+    return run == n ? (first_pfn + i - n) << PAGE_SHIFT : 0;
+}
+
 void frame_zero(u64 pa) { memset(pa_to_kva(pa), 0, PAGE_SIZE); }
 
 void frame_get(u64 pa)

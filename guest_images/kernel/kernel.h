@@ -49,6 +49,7 @@ u64 pool_free_pages(void);
 /* ---- frames.c: user page frames, everything that is not pinned ---- */
 void frames_init(void);
 u64 frame_alloc(void);              /* physical address of a frame with one reference and any contents; 0: none left */
+u64 frames_alloc(u64 n);            /* n of them in a row for the kernel's own use, promised and all; 0: not to be had */
 void frame_zero(u64 pa);
 void frame_get(u64 pa);             /* one more reference */
 void frame_put(u64 pa);             /* drop one; the last frees it */

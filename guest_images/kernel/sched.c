@@ -135,9 +135,9 @@ static void run(struct cpu *c, struct task *t, u64 now, u64 due)
     c->need_resched = false;
     c->slice_end = now + SLICE_NS;
     timer_arm(due);
-    if (c->mm_root != t->mm.root) {
-        arch_switch_mm(t->mm.root);
-        __atomic_store_n(&c->mm_root, t->mm.root, __ATOMIC_RELEASE);    /* not before the old one is gone: mm_unload */
+    if (t->mm && c->mm_root != t->mm->root) {
+        arch_switch_mm(t->mm->root);
+        __atomic_store_n(&c->mm_root, t->mm->root, __ATOMIC_RELEASE);   /* not before the old one is gone: mm_unload */
     }
     arch_set_kstack(kstack_top(t));
     switch_to(&c->ctx, t->ctx);
@@ -227,7 +227,7 @@ int sleep_on(const void *chan, struct spinlock *l, u64 until, bool killable)
         unlock(l);
     }
     t->timed_out = until <= time_ns();
-    if (!t->timed_out && !(killable && t->killed)) {
+    if (!t->timed_out && !(killable && (t->killed || signal_waits(t)))) {
         t->chan = chan;
         t->wake_at = until;
         t->killable = killable;
@@ -235,7 +235,7 @@ int sleep_on(const void *chan, struct spinlock *l, u64 until, bool killable)
         sched(t);
         t->chan = NULL;
     }
-    int result = killable && t->killed ? -EINTR : t->timed_out ? -EAGAIN : 0;
+    int result = killable && (t->killed || signal_waits(t)) ? -EINTR : t->timed_out ? -EAGAIN : 0;
     sched_lock.irq = irq;
     if (l != &sched_lock) {
         unlock(&sched_lock);

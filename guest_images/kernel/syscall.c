@@ -11,7 +11,7 @@ static s64 sys_write(struct task *t, u64 fd, u64 va, u64 n)
         return -EINVAL;
     while (done < n && !t->killed) {
         u64 part = n - done < sizeof buf ? n - done : sizeof buf;
-        if (copy_from_user(&t->mm, buf, va + done, part) != 0)
+        if (copy_from_user(t->mm, buf, va + done, part) != 0)
             return done ? (s64)done : -EFAULT;
         console_write(buf, part);
         done += part;
@@ -47,7 +47,7 @@ static s64 sys_read(struct task *t, u64 fd, u64 va, u64 n)
         char byte = (char)c;
         if (c < 0)
             return c;
-        if (copy_to_user(&t->mm, va + done, &byte, 1) != 0)
+        if (copy_to_user(t->mm, va + done, &byte, 1) != 0)
             return -EFAULT;
         done++;
         if (byte == '\n')
@@ -60,7 +60,7 @@ static s64 sys_wait(struct task *t, u64 va)
 {
     u32 status;
     s64 pid = task_wait(&status);
-    if (pid > 0 && va && copy_to_user(&t->mm, va, &status, sizeof status) != 0)
+    if (pid > 0 && va && copy_to_user(t->mm, va, &status, sizeof status) != 0)
         return -EFAULT;
     return pid;
 }
@@ -111,7 +111,7 @@ static s64 sys_setcpus(struct task *t, u64 mask)
 static s64 sys_sysinfo(struct task *t, u64 va)
 {
     struct sysinfo info = {mem_size, frames_total(), frames_uncommitted(), (u64)cpus_online()};
-    return copy_to_user(&t->mm, va, &info, sizeof info);
+    return copy_to_user(t->mm, va, &info, sizeof info);
 }
 
 s64 syscall(struct trapframe *tf, bool *replaced)
@@ -127,9 +127,9 @@ s64 syscall(struct trapframe *tf, bool *replaced)
     case SYS_yield: yield(); return 0;
     case SYS_fork: return task_fork();
     case SYS_wait: return sys_wait(t, a);
-    case SYS_brk: return vm_brk(&t->mm, a);
-    case SYS_mmap: return vm_mmap(&t->mm, a, b);
-    case SYS_munmap: return vm_munmap(&t->mm, a, b);
+    case SYS_brk: return vm_brk(t->mm, a);
+    case SYS_mmap: return vm_mmap(t->mm, a, b);
+    case SYS_munmap: return vm_munmap(t->mm, a, b);
     case SYS_time: return (s64)time_ns();
     case SYS_sleep: return sys_sleep(a);
     case SYS_sigaction: return sys_sigaction(t, a, b, c);
@@ -143,6 +143,11 @@ s64 syscall(struct trapframe *tf, bool *replaced)
     case SYS_getcpu: return arch_cpu();
     case SYS_setcpus: return sys_setcpus(t, a);
     case SYS_hook: return hook(t, a, b, c);
+    case SYS_open: return file_open(t, a);
+    case SYS_close: return file_close(t, a);
+    case SYS_ioctl: return file_ioctl(t, a, b, c);
+    case SYS_mapfile: return file_map(t, a, b, c);
+    case SYS_thread: return a < USER_TOP && b < USER_TOP ? task_thread(a, b, c) : -EINVAL;
     default: return -ENOSYS;
     }
 }

@@ -5,8 +5,8 @@
 
 static int next_pid = INIT_PID;
 
-/* A new task with kernel stack and empty address space, invisible to the scheduler. NULL when out of memory or slots. */
-static struct task *task_new(void)
+/* A new task with kernel stack that starts with entry, invisible to the scheduler. NULL when out of memory or slots. */
+static struct task *task_new(struct mm *mm, void (*entry)(void))
 {
     struct task *t = NULL;
     lock(&sched_lock);
@@ -17,7 +17,8 @@ static struct task *task_new(void)
     if (t) {
         memset(t, 0, sizeof *t);
         t->state = TASK_NEW;
-        t->pid = next_pid++;
+        t->pid = t->tgid = next_pid++;
+        t->mm = mm;
         t->prio = PRIO_DEFAULT;
         t->cpus = ~0u;
     }
@@ -25,13 +26,12 @@ static struct task *task_new(void)
     if (!t)
         return NULL;
     t->kstack = (u64)(uptr)kalloc_order(1);
-    if (!t->kstack || vm_init(&t->mm) != 0) {
-        if (t->kstack)
-            kfree_order((void *)(uptr)t->kstack, 1);
+    if (!t->kstack) {
+        t->mm = NULL;
         t->state = TASK_FREE;
         return NULL;
     }
-    t->ctx = arch_task_setup(kstack_top(t), task_start);
+    t->ctx = arch_task_setup(kstack_top(t), entry);
     return t;
 }
 
@@ -88,40 +88,92 @@ static u64 push_args(struct mm *mm, const char *args, u64 *argc, u64 *argv)
 
 void task_init(const void *image, u64 size, const char *args)
 {
-    struct task *t = task_new();
+    struct mm *mm = mm_new();
+    struct task *t = mm ? task_new(mm, task_start) : NULL;
     u64 entry, argc, argv, sp;
     struct region stack = {.start = USTACK_TOP - USTACK_SIZE, .end = USTACK_TOP, .prot = PROT_R | PROT_W};
     if (!t)
         panic("task_init: out of memory");
-    int error = elf_load(&t->mm, image, size, &entry);
+    int error = elf_load(mm, image, size, &entry);
     if (error)
         panic("task_init: the initrd is not a program for %s (error %d)", ISA_NAME, -error);
-    if (vm_add(&t->mm, &stack) != 0 || (sp = push_args(&t->mm, args, &argc, &argv)) == 0)
+    if (vm_add(mm, &stack) != 0 || (sp = push_args(mm, args, &argc, &argv)) == 0)
         panic("task_init: no memory for the stack, or command line too long");
     arch_user_init_tf(task_tf(t), entry, sp, argc, argv);
     let_run(t);
 }
 
-s64 task_fork(void)
+/* What fork and thread have in common: t is the current task's child, in the same place with the same files. */
+static s64 start_child(struct task *t, void (*change)(struct trapframe *tf, const u64 *args), const u64 *args)
 {
-    struct task *parent = current(), *t = task_new();
-    if (!t)
-        return -EAGAIN;
-    if (vm_fork(&t->mm, &parent->mm) != 0) {
-        vm_destroy(&t->mm);
-        task_free(t);
-        return -ENOMEM;
-    }
+    struct task *parent = current();
     s64 pid = t->pid;
     t->parent = parent;
     t->prio = parent->prio;
     t->cpus = parent->cpus;
-    t->sig_active = parent->sig_active;
     memcpy(t->sigactions, parent->sigactions, sizeof t->sigactions);
     memcpy(task_tf(t), task_tf(parent), sizeof(struct trapframe));
-    tf_set_ret(task_tf(t), 0);
+    change(task_tf(t), args);
+    files_copy(t, parent);
     let_run(t);
     return pid;
+}
+
+static void fork_frame(struct trapframe *tf, UNUSED const u64 *args) { tf_set_ret(tf, 0); }
+
+s64 task_fork(void)
+{
+    struct task *parent = current(), *t = NULL;
+    struct mm *mm = mm_new();
+    if (!mm)
+        return -EAGAIN;
+    s64 error = vm_fork(mm, parent->mm) == 0 ? 0 : -ENOMEM;
+    if (!error && !(t = task_new(mm, task_start)))
+        error = -EAGAIN;
+    if (error) {
+        mm_put(mm);
+        return error;
+    }
+    t->sig_active = parent->sig_active;
+    return start_child(t, fork_frame, NULL);
+}
+
+static void thread_frame(struct trapframe *tf, const u64 *args)
+{
+    tf_set_pc(tf, args[0]);
+    tf_set_sp(tf, args[1]);
+    tf_set_arg(tf, 0, args[2]);
+}
+
+s64 task_thread(u64 pc, u64 sp, u64 arg)
+{
+    struct task *parent = current(), *t = task_new(parent->mm, task_start);
+    if (!t)
+        return -EAGAIN;
+    mm_get(parent->mm);
+    t->tgid = parent->tgid;
+    return start_child(t, thread_frame, (u64[]){pc, sp, arg});
+}
+
+static NORETURN void kthread_main(void)
+{
+    unlock(&sched_lock);        /* taken by the scheduler that switched here */
+    irq_enable();
+    struct task *t = current();
+    t->kthread(t->kthread_arg);
+    panic("kthread_main: task %d returned", t->pid);
+}
+
+struct task *kthread_start(void (*fn)(void *), void *arg)
+{
+    struct task *t = task_new(NULL, kthread_main);
+    if (!t)
+        return NULL;
+    t->prio = PRIO_MAX;
+    t->kthread = fn;
+    t->kthread_arg = arg;
+    let_run(t);
+    return t;
 }
 
 /* The machine stops with task 1: its exit code, or 128 + the signal that killed it. */
@@ -135,10 +187,19 @@ static NORETURN void init_exit(u32 status)
 void task_exit(u32 status)
 {
     struct task *t = current();
-    if (t->pid == INIT_PID)
+    struct mm *mm = t->mm;
+    lock(&sched_lock);
+    t->exiting = true;
+    unlock(&sched_lock);
+    irq_enable();                       /* devices may have to be waited for */
+    if (t->pid == INIT_PID) {
+        vm_clear_devices(mm);
+        files_close(t);
         init_exit(status);
-    mm_unload(t->mm.root);
-    vm_destroy(&t->mm);
+    }
+    t->mm = NULL;                       /* this task does not load it again */
+    mm_put(mm);
+    files_close(t);
     lock(&sched_lock);
     for (struct task *child = tasks; child < tasks + NTASK; child++) {
         if (child->parent == t)
@@ -192,8 +253,8 @@ s64 task_kill(s64 pid, u64 sig)
         return -EINVAL;
     lock(&sched_lock);
     for (struct task *t = tasks; t < tasks + NTASK; t++) {
-        if (t->state == TASK_FREE || t->state == TASK_NEW || t->state == TASK_ZOMBIE || t->pid != pid)
-            continue;
+        if (t->state == TASK_FREE || t->state == TASK_NEW || t->state == TASK_ZOMBIE || t->pid != pid || !t->mm)
+            continue;                   /* or it is a kernel thread, or ends already */
         t->killed = (int)sig;
         if (t->killable)
             wake_task(t);

@@ -3,9 +3,11 @@
 #ifndef VMEMU_TASK_H
 #define VMEMU_TASK_H
 
+#include "file.h"
 #include "kernel.h"
+#include "mutex.h"
 
-enum { NTASK = 64, NREGION = 16, INIT_PID = 1 };
+enum { NTASK = 64, NREGION = 16, NFD = 8, INIT_PID = 1 };
 #define FOREVER (~0ull)
 
 /*
@@ -26,11 +28,17 @@ struct region {
     bool shared;                        /* fork shares it for good; all of its pages are present */
     const u8 *file;                     /* contents of [file_start, file_end), NULL: all zero */
     u64 file_start, file_end;           /* user addresses */
+    struct file *device;                /* its pages are not memory: they have no frames, and the kernel does not touch them */
 };
 
-/* An address space. Only its task touches it, or its parent during fork. */
+/*
+ * An address space. Threads share one; a driver may keep one for as long as its device uses the page table. When the last task
+ * leaves it, its contents go (`users` 0); its page table, by then empty, goes with the last reference.
+ */
 struct mm {
+    u32 users, refs;                    /* atomic; all users together count as one reference */
     u64 root;                           /* arch page table, 0: none */
+    struct mutex lock;                  /* of what follows, and of the page table */
     struct region regions[NREGION];
     u64 brk_start, brk;                 /* heap; its region exists while brk > brk_start */
     u64 promised;                       /* frames reserved */
@@ -42,10 +50,11 @@ struct sigaction {
     u64 entry, handler;                 /* entry 0: default */
 };
 
-/* sched_lock protects everything but mm, sig* and name, which belong to the task itself. */
+/* sched_lock protects everything but mm, files, sig*, which belong to the task itself. */
 struct task {
     enum state state;
     int pid;
+    int tgid;                           /* pid of the task that made the address space: the same for all of its threads */
     int prio;
     u32 cpus;                           /* CPUs that may run it, one bit each */
     struct task *parent;
@@ -54,10 +63,16 @@ struct task {
     bool killable;                      /* the sleep ends when the task is killed */
     bool timed_out;                     /* why it ended */
     int killed;                         /* signal that will end it, 0: none */
+    int sig_pending;                    /* signal that was sent to it and not taken yet, 0: none ... */
+    u64 sig_addr;                       /* ... and its address */
+    bool exiting;                       /* it does not go back to user mode */
     u32 status;                         /* of a zombie, for wait */
     u64 kstack;                         /* lowest address */
     struct context *ctx;                /* where to continue, while not running */
-    struct mm mm;
+    struct mm *mm;                      /* NULL: a kernel thread, or it has ended */
+    struct file *files[NFD];
+    void (*kthread)(void *);            /* of a kernel thread */
+    void *kthread_arg;
     struct sigaction sigactions[NSIG];
     u32 sig_active;                     /* signals whose handler runs, one bit each */
     u64 apf_waits, apf_ns;              /* how often and how long it has slept for pages (apf.h) */
@@ -105,7 +120,8 @@ NORETURN void scheduler(void);
 void yield(void);                       /* let others of the same priority run */
 /*
  * Release l, sleep until wakeup(chan) or the time until (ns, FOREVER: none), take l again. Nothing is missed in between.
- * Returns 0, -EAGAIN when the time came, -EINTR when killable and the task was killed. May return early: check your condition.
+ * Returns 0, -EAGAIN when the time came, -EINTR when killable and the task was killed, or has a signal to take. May return early:
+ * check your condition.
  */
 int sleep_on(const void *chan, struct spinlock *l, u64 until, bool killable);
 void wakeup(const void *chan);          /* every sleeper on chan becomes runnable */
@@ -143,24 +159,37 @@ void tlb_serve(void);                   /* do what others ask for; interrupts of
 /* ---- task.c ---- */
 void task_init(const void *image, u64 size, const char *args);      /* create task 1 from an ELF file */
 s64 task_fork(void);
+s64 task_thread(u64 pc, u64 sp, u64 arg);       /* a child in the same address space: enters pc with arg, on that stack */
+/* A task of the kernel's own, with the highest priority: calls fn(arg) with interrupts on, which never returns. NULL: no memory. */
+struct task *kthread_start(void (*fn)(void *), void *arg);
 NORETURN void task_exit(u32 status);
 s64 task_wait(u32 *status);
 s64 task_kill(s64 pid, u64 sig);
 
-/* ---- vm.c ---- */
-int vm_init(struct mm *mm);             /* 0 or -ENOMEM */
-void vm_destroy(struct mm *mm);         /* not loaded on any CPU */
+/* ---- mm.c: no lock held ---- */
+struct mm *mm_new(void);                /* empty, with one user; NULL: no memory */
+void mm_get(struct mm *mm);             /* one more user */
+void mm_put(struct mm *mm);             /* one less; may sleep until devices have let go of what was mapped of them */
+void mm_grab(struct mm *mm);            /* one more reference: struct and page table stay */
+void mm_drop(struct mm *mm);
+
+/* ---- vm.c: with mm->lock held, or before anybody else sees the address space ---- */
 /* Add a region of promised memory. r is copied. -EINVAL: overlap, -ENOMEM: too little memory or too many regions. */
 int vm_add(struct mm *mm, const struct region *r);
-int vm_fork(struct mm *child, struct mm *parent);
 /* Make the page at va accessible. 0, -EFAULT: not allowed, -ENOMEM. */
+int vm_fault_locked(struct mm *mm, u64 va, int access);
+/* ---- vm.c: they take it ---- */
+void vm_clear(struct mm *mm);           /* drop everything; not loaded on any CPU */
+void vm_clear_devices(struct mm *mm);   /* drop what is mapped of devices; the current task's */
+int vm_fork(struct mm *child, struct mm *parent);
 int vm_fault(struct mm *mm, u64 va, int access);
+s64 vm_map_device(struct mm *mm, struct file *device, u64 pa);  /* one page of a device, somewhere; takes a reference to it */
 void vm_refill(struct mm *mm, u64 va);  /* the page at va has lost its contents: give it those of its first touch */
 s64 vm_brk(struct mm *mm, u64 end);
 s64 vm_mmap(struct mm *mm, u64 len, u64 prot);
 s64 vm_munmap(struct mm *mm, u64 addr, u64 len);
 
-/* ---- uaccess.c: user memory is reached through the linear map. 0 or -EFAULT. ---- */
+/* ---- uaccess.c: user memory is reached through the linear map. 0 or -EFAULT. They take mm->lock. ---- */
 int copy_to_user(struct mm *mm, u64 va, const void *src, u64 n);
 int copy_from_user(struct mm *mm, void *dst, u64 va, u64 n);
 
@@ -170,6 +199,10 @@ int elf_load(struct mm *mm, const u8 *image, u64 size, u64 *entry);
 
 /* ---- signal.c ---- */
 void signal_fault(struct trapframe *tf, int sig, u64 addr, int access);     /* enter the handler or kill */
+/* Send a signal with an address to a process: whichever of its tasks can takes it, on its way to user mode. */
+void signal_send(int tgid, int sig, u64 addr);
+void signal_deliver(struct trapframe *tf);      /* take what was sent */
+bool signal_waits(const struct task *t);        /* is there something that it can take? */
 s64 signal_return(struct trapframe *tf, u64 frame);                         /* on success tf is replaced */
 
 /* ---- syscall.c ---- */

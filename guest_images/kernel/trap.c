@@ -25,7 +25,7 @@ void trap_fault(struct trapframe *tf, u64 addr, int access, int user, int presen
     (void)present;          /* the page table itself is looked up: the entry may be stale */
     if (!user)
         kernel_trap(tf, access == ACC_WRITE ? "write fault" : access == ACC_EXEC ? "execute fault" : "read fault", addr);
-    switch (vm_fault(&current()->mm, addr, access)) {
+    switch (vm_fault(current()->mm, addr, access)) {
     case 0: return;
     case -EFAULT: signal_fault(tf, SIGSEGV, addr, access); return;
     default:
@@ -75,6 +75,7 @@ void trap_exit(struct trapframe *tf)
     for (;;) {
         if (t->killed)
             task_exit((u32)t->killed);
+        signal_deliver(tf);
         if (!mycpu()->need_resched)
             return;
         yield();

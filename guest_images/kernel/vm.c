@@ -5,13 +5,6 @@
  */
 #include "task.h"
 
-int vm_init(struct mm *mm)
-{
-    memset(mm, 0, sizeof *mm);
-    mm->root = arch_pt_new();
-    return mm->root ? 0 : -ENOMEM;
-}
-
 static struct region *find(struct mm *mm, u64 va)
 {
     for (struct region *r = mm->regions; r < mm->regions + NREGION; r++) {
@@ -37,7 +30,7 @@ int vm_add(struct mm *mm, const struct region *r)
     for (struct region *slot = mm->regions; slot < mm->regions + NREGION; slot++) {
         if (slot->start < slot->end)
             continue;
-        u64 pages = (r->end - r->start) / PAGE_SIZE;
+        u64 pages = r->device ? 0 : (r->end - r->start) / PAGE_SIZE;
         if (!frame_reserve(pages))
             return -ENOMEM;
         mm->promised += pages;
@@ -55,8 +48,8 @@ static void unpromise(struct mm *mm, u64 pages)
 
 enum { BATCH = 32 };            /* pages that are unmapped before other CPUs are told */
 
-/* Unmap [start, end) and drop its frames. loaded: it is the current address space, and other CPUs may know its translations. */
-static void drop(struct mm *mm, u64 start, u64 end, bool loaded)
+/* Unmap [start, end) and drop its frames, if it has any. loaded: other CPUs may know its translations. */
+static void drop(struct mm *mm, u64 start, u64 end, bool has_frames, bool loaded)
 {
     u64 frames[BATCH], first = start;
     int n = 0;
@@ -70,19 +63,36 @@ static void drop(struct mm *mm, u64 start, u64 end, bool loaded)
             continue;
         if (loaded)
             tlb_flush(mm, first, va + PAGE_SIZE);
-        while (n)
-            frame_put(frames[--n]);     /* only now: nobody can reach it any more */
+        for (; n; n--) {
+            if (has_frames)
+                frame_put(frames[n - 1]);   /* only now: nobody can reach it any more */
+        }
     }
 }
 
-void vm_destroy(struct mm *mm)
+/* Drop regions: those of devices, or all, and then the address space is not loaded on any CPU. */
+static void clear(struct mm *mm, bool all)
 {
-    for (struct region *r = mm->regions; r < mm->regions + NREGION; r++)
-        drop(mm, r->start, r->end, false);
-    frame_unreserve(mm->promised);
-    arch_pt_free(mm->root);
-    memset(mm, 0, sizeof *mm);
+    struct file *devices[NREGION];
+    int n = 0;
+    mutex_lock(&mm->lock);
+    for (struct region *r = mm->regions; r < mm->regions + NREGION; r++) {
+        if (r->device)
+            devices[n++] = r->device;
+        else if (!all)
+            continue;
+        drop(mm, r->start, r->end, !r->device, !all);
+        *r = (struct region){0};
+    }
+    if (all)
+        unpromise(mm, mm->promised);
+    mutex_unlock(&mm->lock);
+    while (n)
+        file_put(devices[--n]);         /* may wait for somebody who needs our lock */
 }
+
+void vm_clear(struct mm *mm) { clear(mm, true); }
+void vm_clear_devices(struct mm *mm) { clear(mm, false); }
 
 static u64 max(u64 a, u64 b) { return a > b ? a : b; }
 static u64 min(u64 a, u64 b) { return a < b ? a : b; }
@@ -145,7 +155,7 @@ static int unshare(struct mm *mm, const struct region *r, u64 va, u64 old)
     return error;
 }
 
-int vm_fault(struct mm *mm, u64 va, int access)
+int vm_fault_locked(struct mm *mm, u64 va, int access)
 {
     static const int needed[] = {[ACC_READ] = PROT_R, [ACC_WRITE] = PROT_W, [ACC_EXEC] = PROT_X};
     struct region *r = find(mm, va);
@@ -154,6 +164,8 @@ int vm_fault(struct mm *mm, u64 va, int access)
         return -EFAULT;
     va = PAGE_DOWN(va);
     u64 pa = arch_lookup(mm->root, va, &prot);
+    if (!pa && r->device)
+        return -EFAULT;
     if (!pa)
         return populate(mm, r, va);
     if (access == ACC_WRITE && !(prot & PROT_W))
@@ -162,7 +174,15 @@ int vm_fault(struct mm *mm, u64 va, int access)
     return 0;
 }
 
-/* Share every present page of the parent's region. */
+int vm_fault(struct mm *mm, u64 va, int access)
+{
+    mutex_lock(&mm->lock);
+    int error = vm_fault_locked(mm, va, access);
+    mutex_unlock(&mm->lock);
+    return error;
+}
+
+/* Share every present page of the parent's region. The child keeps the device, too. */
 static int share(struct mm *child, struct mm *parent, const struct region *r)
 {
     for (u64 va = r->start; va < r->end; va += PAGE_SIZE) {
@@ -170,6 +190,12 @@ static int share(struct mm *child, struct mm *parent, const struct region *r)
         u64 pa = arch_lookup(parent->root, va, &prot);
         if (!pa)
             continue;
+        if (r->device) {
+            int error = arch_map(child->root, va, pa, prot | PROT_DEVICE);
+            if (error)
+                return error;
+            continue;
+        }
         frame_get(pa);
         int error = map_frame(child, va, pa, r->shared ? prot : prot & ~PROT_W);
         if (error)
@@ -183,10 +209,13 @@ static int share(struct mm *child, struct mm *parent, const struct region *r)
 int vm_fork(struct mm *child, struct mm *parent)
 {
     int error = 0;
+    mutex_lock(&parent->lock);
     for (struct region *r = parent->regions; r < parent->regions + NREGION && !error; r++) {
         if (r->start == r->end)
             continue;
         error = vm_add(child, r);
+        if (!error && r->device)
+            file_get(r->device);
         if (!error)
             error = share(child, parent, r);
     }
@@ -194,6 +223,7 @@ int vm_fork(struct mm *child, struct mm *parent)
     child->brk = parent->brk;
     if (!bug(BUG_FORK_NO_FLUSH))
         tlb_flush_all(parent);
+    mutex_unlock(&parent->lock);
     return error;
 }
 
@@ -211,14 +241,14 @@ static int resize_heap(struct mm *mm, u64 old, u64 end)
     } else if (end > old) {
         return vm_add(mm, &(struct region){.start = old, .end = end, .prot = PROT_R | PROT_W});
     } else if (end < old) {
-        drop(mm, end, old, true);
+        drop(mm, end, old, true, true);
         unpromise(mm, (old - end) / PAGE_SIZE);
         r->end = end;
     }
     return 0;
 }
 
-s64 vm_brk(struct mm *mm, u64 end)
+static s64 set_brk(struct mm *mm, u64 end)
 {
     if (end == 0)
         return (s64)mm->brk;
@@ -231,36 +261,89 @@ s64 vm_brk(struct mm *mm, u64 end)
     return (s64)end;
 }
 
-s64 vm_mmap(struct mm *mm, u64 len, u64 prot)
+s64 vm_brk(struct mm *mm, u64 end)
 {
-    if (len == 0 || len > UMMAP_MAX - UMMAP_BASE || !(prot & PROT_R) ||
-        prot & ~(u64)(PROT_R | PROT_W | PROT_X | UPROT_SHARED))
-        return -EINVAL;
-    len = PAGE_UP(len);
+    mutex_lock(&mm->lock);
+    s64 result = set_brk(mm, end);
+    mutex_unlock(&mm->lock);
+    return result;
+}
+
+/* Where a region of that length may lie: above everything, addresses are not scarce. 0: nowhere. */
+static u64 place(const struct mm *mm, u64 len)
+{
     u64 start = UMMAP_BASE;
-    for (int i = 0; i < NREGION; i++) {         /* above everything: addresses are not scarce */
+    for (int i = 0; i < NREGION; i++) {
         const struct region *r = &mm->regions[i];
         if (r->start < r->end && r->end + PAGE_SIZE > start)
             start = r->end + PAGE_SIZE;
     }
-    if (start > UMMAP_MAX - len)
-        return -ENOMEM;
-    struct region r = {.start = start, .end = start + len, .prot = (int)prot & ~UPROT_SHARED, .shared = prot & UPROT_SHARED};
-    int error = vm_add(mm, &r);
-    for (u64 va = start; r.shared && va < r.end && !error; va += PAGE_SIZE)
-        error = populate(mm, &r, va);   /* before a fork could give two tasks a page each */
-    if (error && find(mm, start))
-        vm_munmap(mm, start, len);
-    return error ? error : (s64)start;
+    return start > UMMAP_MAX - len ? 0 : start;
 }
 
-s64 vm_munmap(struct mm *mm, u64 addr, u64 len)
+/* Take away the region that is exactly [addr, addr + len). *device: what it was of, for the caller to let go without the lock. */
+static s64 remove(struct mm *mm, u64 addr, u64 len, struct file **device)
 {
     struct region *r = find(mm, addr);
     if (!r || addr < UMMAP_BASE || r->start != addr || r->end - r->start != PAGE_UP(len))
         return -EINVAL;
-    drop(mm, r->start, r->end, true);
-    unpromise(mm, (r->end - r->start) / PAGE_SIZE);
-    r->start = r->end = 0;
+    *device = r->device;
+    drop(mm, r->start, r->end, !r->device, true);
+    if (!r->device)
+        unpromise(mm, (r->end - r->start) / PAGE_SIZE);
+    *r = (struct region){0};
     return 0;
+}
+
+/* Add the region and fill in what must be there at once: a device's page (pa), or shared memory before a fork could give two
+ * tasks a page each. Returns its start. */
+static s64 add(struct mm *mm, struct region *r, u64 len, u64 pa)
+{
+    struct file *device;
+    r->start = place(mm, len);
+    r->end = r->start + len;
+    int error = r->start ? vm_add(mm, r) : -ENOMEM;
+    if (error)
+        return error;
+    if (r->device)
+        error = arch_map(mm->root, r->start, pa, r->prot | PROT_DEVICE);
+    for (u64 va = r->start; r->shared && va < r->end && !error; va += PAGE_SIZE)
+        error = populate(mm, r, va);
+    if (error)
+        remove(mm, r->start, len, &device);
+    return error ? error : (s64)r->start;
+}
+
+s64 vm_mmap(struct mm *mm, u64 len, u64 prot)
+{
+    struct region r = {.prot = (int)prot & ~UPROT_SHARED, .shared = prot & UPROT_SHARED};
+    if (len == 0 || len > UMMAP_MAX - UMMAP_BASE || !(prot & PROT_R) ||
+        prot & ~(u64)(PROT_R | PROT_W | PROT_X | UPROT_SHARED))
+        return -EINVAL;
+    mutex_lock(&mm->lock);
+    s64 start = add(mm, &r, PAGE_UP(len), 0);
+    mutex_unlock(&mm->lock);
+    return start;
+}
+
+s64 vm_map_device(struct mm *mm, struct file *device, u64 pa)
+{
+    struct region r = {.prot = PROT_R | PROT_W, .device = device};
+    mutex_lock(&mm->lock);
+    s64 start = add(mm, &r, PAGE_SIZE, pa);
+    if (start > 0)
+        file_get(device);
+    mutex_unlock(&mm->lock);
+    return start;
+}
+
+s64 vm_munmap(struct mm *mm, u64 addr, u64 len)
+{
+    struct file *device = NULL;
+    mutex_lock(&mm->lock);
+    s64 result = remove(mm, addr, len, &device);
+    mutex_unlock(&mm->lock);
+    if (device)
+        file_put(device);               /* may wait for somebody who needs our lock */
+    return result;
 }
