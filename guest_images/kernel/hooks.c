@@ -31,7 +31,7 @@ static s64 apf_info(struct task *t, u64 va)
     info.active = mycpu()->apf;
     irq_restore(irq);
     memcpy(info.name, apf_name, strlen(apf_name) + 1);
-    return copy_to_user(&t->mm, va, &info, sizeof info);
+    return copy_to_user(t->mm, va, &info, sizeof info);
 }
 
 /* Like code that runs with interrupts on but may not be left for another task. */
@@ -42,7 +42,7 @@ static s64 atomic_read(struct task *t, u64 va)
     struct cpu *c = mycpu();
     c->atomic++;
     irq_restore(irq);
-    int error = copy_from_user(&t->mm, &byte, va, 1);
+    int error = copy_from_user(t->mm, &byte, va, 1);
     irq = irq_save();
     c->atomic--;
     irq_restore(irq);

@@ -103,7 +103,7 @@ bool apf_page_fault(struct trapframe *tf, u64 cr2)
     if (bug(BUG_APF_LATE_REASON)) {
         u8 insn;
         irq_enable();
-        copy_from_user(&current()->mm, &insn, tf->rip, sizeof insn);
+        copy_from_user(current()->mm, &insn, tf->rip, sizeof insn);
         irq_disable();
     }
     u32 reason = area()->reason;

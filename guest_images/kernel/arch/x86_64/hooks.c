@@ -8,7 +8,7 @@ static s64 read_msr(struct task *t, u64 msr, u64 va)
     u64 value;
     if (rdmsr_safe((u32)msr, &value) != 0)
         return -EINVAL;
-    return copy_to_user(&t->mm, va, &value, sizeof value);
+    return copy_to_user(t->mm, va, &value, sizeof value);
 }
 
 s64 arch_hook(struct task *t, u64 op, u64 a, u64 b)
