@@ -82,7 +82,7 @@ u64 frame_alloc(void)
 
 u64 frames_alloc(u64 n)
 {
-    u64 run = 0, i = 0;
+    u64 run = 0, i = 0, pa;
     if (!frame_reserve(n))
         return 0;
     lock(&frames_lock);
@@ -90,10 +90,14 @@ u64 frames_alloc(u64 n)
         run = refs[i] ? 0 : run + 1;
     if (run == n)
         memset(refs + (i - n), 1, n);
+    pa = (first_pfn + i - n) << PAGE_SHIFT;
+    for (i = 0; page_states && run == n && i < n; i++)
+        arch_frame_used(pa + i * PAGE_SIZE);
     unlock(&frames_lock);
-    if (run < n)
-        frame_unreserve(n);
-    return run == n ? (first_pfn + i - n) << PAGE_SHIFT : 0;
+    if (run == n)
+        return pa;
+    frame_unreserve(n);
+    return 0;
 }
 
 void frame_zero(u64 pa) { memset(pa_to_kva(pa), 0, PAGE_SIZE); }

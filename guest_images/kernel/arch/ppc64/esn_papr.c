@@ -157,7 +157,7 @@ static bool papr_fault(struct trapframe *tf, u64 addr)
     else if (number)
         spin();
     if (user && lost)
-        vm_refill(&current()->mm, addr);
+        vm_refill(current()->mm, addr);
     return true;
 }
 
