@@ -88,9 +88,6 @@ register(Bug("apf-doc-bits", "guest", "kvm: the documentation's errors: token in
 register(Bug("sdei-no-clear", "guest", "arm64: the handler leaves the shared buffer full: no page is announced as ready any more"))
 register(Bug("sdei-no-ack", "guest", "arm64: page-ready is not acknowledged: its interrupt comes again and again"))
 register(Bug("sdei-stale-flag", "guest", "arm64: the task sleeps although the page came after it looked: it sleeps for ever"))
-register(
-    Bug("sdei-one-buffer", "guest", "arm64: all CPUs share one buffer: they clear each other's notifications, tasks sleep for ever")
-)
 register(Bug("esn-no-arm", "guest", "papr: the trigger is flipped once and never again: one interrupt, then tasks sleep for ever"))
 register(Bug("esn-no-recheck", "guest", "papr: no look at the ring after the flip: what was posted just before waits for ever"))
 register(Bug("esn-arm-again", "guest", "papr: the trigger is flipped again when the look after it finds numbers: that takes the wish back"))

@@ -25,7 +25,6 @@
     X(BUG_SDEI_NO_CLEAR, "sdei-no-clear", "arm64: the handler leaves the shared buffer full: no page is announced as ready any more") \
     X(BUG_SDEI_NO_ACK, "sdei-no-ack", "arm64: page-ready is not acknowledged: its interrupt comes again and again") \
     X(BUG_SDEI_STALE_FLAG, "sdei-stale-flag", "arm64: the task sleeps although the page came after it looked: it sleeps for ever") \
-    X(BUG_SDEI_ONE_BUFFER, "sdei-one-buffer", "arm64: all CPUs share one buffer: they clear each other's notifications, tasks sleep for ever") \
     X(BUG_ESN_NO_ARM, "esn-no-arm", "papr: the trigger is flipped once and never again: one interrupt, then tasks sleep for ever") \
     X(BUG_ESN_NO_RECHECK, "esn-no-recheck", "papr: no look at the ring after the flip: what was posted just before waits for ever") \
     X(BUG_ESN_ARM_AGAIN, "esn-arm-again", "papr: the trigger is flipped again when the look after it finds numbers: that takes the wish back") \

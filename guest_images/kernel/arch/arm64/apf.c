@@ -5,8 +5,8 @@
  * The hypervisor writes reason and token into a buffer of the CPU, and waits until the guest has cleared it. It says "ready" by a
  * PPI, which stays high until IRQ_ACK. It says "not present" only to user mode:
  *
- *   sdei      by an SDEI event. That comes like an NMI, so its handler only notes who waits for what, and goes on as if an interrupt
- *             had come: on the way back to user mode the task sleeps.
+ *   sdei      by an SDEI event. That comes like an NMI, so its handler only notes what the task waits for, and goes on as if an
+ *             interrupt had come: on the way back to user mode the task sleeps.
  *   ppi-only  by the same PPI. Its priority is above all others', so it is the first interrupt that the CPU takes after the access,
  *             hence in the task that did the access. If it interrupts the kernel nevertheless, nobody sleeps.
  *
@@ -34,30 +34,28 @@ struct buffer {
 } __attribute__((aligned(64)));
 
 struct told {
-    struct task *task;                  /* NULL: free */
     u32 token;
+    bool used;
 };
 
 enum { SLOTS_SERVED = 64 };             /* of SERVICE's SLOTS; there is room for twice as many */
 
-/* Of one CPU, pinned. The SDEI handler takes no lock: it runs in user mode's place, where this CPU does nothing else with it. */
+/* Of one CPU, pinned. No lock: the SDEI handler comes in user mode's place, where this CPU does nothing else with it. */
 struct percpu {
     struct buffer buffer;
     struct told told[2 * SLOTS_SERVED];
-    u32 bogus_reason, bogus_token;      /* a notification that makes no sense, not reported yet */
-    bool bogus;
+    bool tagged;                        /* what runs here must not go back to user mode before this is over: TIF_ASYNC_PF */
+    u32 token;
+    bool bogus, reported;               /* the first notification that makes no sense */
+    u32 bogus_reason, bogus_token;
 };
 _Static_assert(sizeof(struct percpu) <= PAGE_SIZE, "one page of the pool");
 
 static struct percpu *percpu[NCPU];
-/* The task shall not go back to user mode before this is over: what Linux calls TIF_ASYNC_PF. Belongs to the CPU that runs it. */
-static struct told *flagged[NTASK];
-
 static u64 event;                       /* number of the SDEI event, 0: ppi-only */
 u32 async_intid = NO_INTID;             /* of the PPI */
 
 static struct percpu *mine(void) { return percpu[arch_cpu()]; }
-static struct told **flag(const struct task *t) { return &flagged[t - tasks]; }
 
 static struct smccc service(u64 function, u64 argument)
 {
@@ -72,35 +70,38 @@ static void clear(struct buffer *b)
 
 /* ---- not present ---- */
 
-/* Take notice for the running task. False: it waits for something already, or there is no room, or no task. */
+/* Take notice for the task that user mode belongs to. False: it waits for something already, or there is no room. */
 static bool note(struct percpu *me, u32 token)
 {
-    struct task *t = mycpu()->task;
-
-    if (!t || *flag(t))
+    if (me->tagged)
         return false;
     for (struct told *e = me->told; e < me->told + ARRAY_LEN(me->told); e++) {
-        if (e->task)
+        if (e->used)
             continue;
-        *e = (struct told){t, token};
-        *flag(t) = e;
+        *e = (struct told){token, true};
+        me->token = token;
+        me->tagged = true;
         return true;
     }
     return false;
 }
 
+/* It does not make sense. Not to be said here and now: an event may have interrupted who prints. */
 static void report_later(struct percpu *me)
 {
+    if (me->bogus)
+        return;
     me->bogus_reason = me->buffer.reason;
     me->bogus_token = me->buffer.token;
     me->bogus = true;
 }
 
-static void report(struct percpu *me)
+static void report_once(struct percpu *me)
 {
-    if (me->bogus)
-        kprintf("apf: reason %u, token %x make no sense on CPU %d\n", me->bogus_reason, me->bogus_token, arch_cpu());
-    me->bogus = false;
+    if (!me->bogus || me->reported)
+        return;
+    me->reported = true;
+    kprintf("apf: reason %u, token %x make no sense, on CPU %d\n", me->bogus_reason, me->bogus_token, arch_cpu());
 }
 
 /* "Ready" in the buffer is the PPI's business; anything else that is no "not present" would block the buffer for ever. */
@@ -122,45 +123,30 @@ static struct sdei_end not_present(const struct sdei_from *from, void *data)
     return sdei_resume_as_irq(from);
 }
 
-/* On the way to user mode, interrupts off since the notification: "ready" cannot come in between. */
+/* On the way to user mode, interrupts off since the notification. "Ready" may have been taken on this way: then a marker is there. */
 void async_before_user(void)
 {
-    struct told **f = flag(current());
-    u32 token;
+    struct percpu *me = mine();
 
-    if (!*f)
+    if (!me || !me->tagged)
         return;
-    token = (*f)->token;
-    if (bug(BUG_SDEI_STALE_FLAG)) {      /* v4: the flag is looked at, then interrupts go on, then the task sleeps */
+    if (bug(BUG_SDEI_STALE_FLAG)) {     /* v4: the flag is looked at, then interrupts go on, then the task sleeps */
         irq_enable();
         isb();
         irq_disable();
     }
-    *f = NULL;
-    token_wait(token);
+    me->tagged = false;
+    token_wait(me->token);
 }
 
 /* ---- ready ---- */
 
-static void wake(struct told *e)
-{
-    struct told **f = flag(e->task);
-
-    if (*f == e)
-        *f = NULL;                      /* not asleep yet */
-    else
-        token_wake(e->token);
-    e->task = NULL;
-}
-
-/* Nobody here is told anything any more; who sleeps already is woken by the caller. */
+/* Nobody here has been told anything; who sleeps already is woken by the caller. */
 static void forget(struct percpu *me)
 {
-    for (struct told *e = me->told; e < me->told + ARRAY_LEN(me->told); e++) {
-        if (e->task && *flag(e->task) == e)
-            *flag(e->task) = NULL;
-        e->task = NULL;
-    }
+    me->tagged = false;
+    for (struct told *e = me->told; e < me->told + ARRAY_LEN(me->told); e++)
+        e->used = false;
 }
 
 static void ready(struct percpu *me, u32 token)
@@ -171,10 +157,14 @@ static void ready(struct percpu *me, u32 token)
         return;
     }
     for (struct told *e = me->told; e < me->told + ARRAY_LEN(me->told); e++) {
-        if (e->task && e->token == token) {
-            wake(e);
-            return;
-        }
+        if (!e->used || e->token != token)
+            continue;
+        e->used = false;
+        if (bug(BUG_SDEI_STALE_FLAG) && me->tagged && me->token == token)
+            me->tagged = false;         /* too late */
+        else
+            token_wake(token);
+        return;
     }
 }
 
@@ -196,7 +186,7 @@ void async_irq(struct trapframe *tf)
         report_later(me);
         clear(b);
     }
-    report(me);
+    report_once(me);
     if (!bug(BUG_SDEI_NO_ACK))
         service(IRQ_ACK, 0);
 }
@@ -263,7 +253,7 @@ void arch_apf_online(void)
     s64 error;
 
     if (!percpu[cpu])
-        percpu[cpu] = bug(BUG_SDEI_ONE_BUFFER) && cpu ? percpu[0] : kalloc();
+        percpu[cpu] = kalloc();
     if (!percpu[cpu])
         panic("arch_apf_online: no memory");
     error = event ? take_event(mine()) : 0;
