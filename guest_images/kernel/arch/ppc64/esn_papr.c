@@ -138,7 +138,7 @@ static void touch_instruction(const struct trapframe *tf)
 {
     u32 insn;
     irq_enable();
-    copy_from_user(&current()->mm, &insn, tf->nip, sizeof insn);
+    copy_from_user(current()->mm, &insn, tf->nip, sizeof insn);
     irq_disable();
 }
 

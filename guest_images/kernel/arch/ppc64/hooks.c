@@ -7,18 +7,18 @@
 static s64 hypercall(struct task *t, u64 va)
 {
     struct hypercall call;
-    if (copy_from_user(&t->mm, &call, va, sizeof call) != 0)
+    if (copy_from_user(t->mm, &call, va, sizeof call) != 0)
         return -EFAULT;
     u64 irq = irq_save();               /* it is about this CPU */
     call.status = hcall(call.token, call.in[0], call.in[1], call.in[2], call.in[3], call.out);
     irq_restore(irq);
-    return copy_to_user(&t->mm, va, &call, sizeof call);
+    return copy_to_user(t->mm, va, &call, sizeof call);
 }
 
 static s64 gpa_of(struct task *t, u64 va)
 {
     u8 byte;
-    if (copy_from_user(&t->mm, &byte, va, 1) != 0)      /* there is a frame then */
+    if (copy_from_user(t->mm, &byte, va, 1) != 0)      /* there is a frame then */
         return -EFAULT;
     return (s64)(arch_lookup(t->mm.root, PAGE_DOWN(va), NULL) | (va & PAGE_MASK));
 }
