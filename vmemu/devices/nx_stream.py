@@ -149,7 +149,8 @@ def _stopped(job: Job, status: Status, used: int, rest: bytes) -> Result:
     """Regular ends and suspensions. `used`: bits of the source, `rest`: source bytes from there on, as far as they were read."""
     assert job.inflate is not None
     spare = job.source.size * 8 - used
-    spbc = min(job.source.size, -(-used // 8) + OVERRUN)
+    read = used // 8 + len(rest)  # running out of source, the engine has taken all of it
+    spbc = read if status is Status.MORE else min(job.source.size, -(-used // 8) + OVERRUN)
     subc = spbc * 8 - used
     word, dht, sfbt = 0, b"", 0
     if status is not Status.FINAL:
