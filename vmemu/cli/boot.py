@@ -84,6 +84,7 @@ class Interrupt:
               help="Where pages go: ram:, file:PATH, or fail:read@PAGE,STORE.")
 @click.option("--latency", default="none", show_default=True, metavar="NAME",
               help=f"Time of one page-in: {', '.join(PRESETS)}, or microseconds like 85us.")
+@click.option("--keep-zeros", is_flag=True, help="Pages of zeros go to the store too. Default: they are dropped, and come back at once.")
 @click.option("--append", default="", metavar="TEXT", help="The guest's command line.")
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Seed of all choices; 0: default policy.")
 @click.option("--pct", metavar="DEPTH[:SEED]", help="Choices by probabilistic concurrency testing: a bug of that depth.")
@@ -93,7 +94,7 @@ class Interrupt:
 @click.option("--snapshot-at", type=click.IntRange(min=0), metavar="INSN", help="Save it there instead, and run on.")
 @click.option("--restore", metavar="FILE", help="Take up the machine saved in FILE. IMAGE, if given, must be its image.")
 @click.option("--max-cycles", type=click.IntRange(min=1), metavar="N", help="Stop with status 4 after so many cycles.")
-@click.option("--pin", multiple=True, metavar="LO-HI", help="Guest-physical range that is never paged out. Repeatable.")
+@click.option("--pin", multiple=True, metavar="LO-HI", help="Guest-physical range that is never paged out. Repeatable. Multiboot: 0-32M unless given.")
 @click.option("--bug", "bugs", multiple=True, metavar="NAME", help="Switch on a known bug (vmemu bugs). Repeatable.")
 @click.option("--inject", multiple=True, metavar="EVENT:K:ACTION",
               help="Make the K-th event go wrong, as in store.read:3:fail. Repeatable.")

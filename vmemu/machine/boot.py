@@ -16,7 +16,7 @@ from vmemu.clock.inject import Injector
 from vmemu.clock.sources import choices_from
 from vmemu.core import PAGE_SIZE, CoreMachine
 from vmemu.errors import ConfigError
-from vmemu.machine import images
+from vmemu.machine import images, multiboot
 from vmemu.machine.board import Board
 from vmemu.machine.boards import board_for
 from vmemu.machine.console import Console
@@ -50,6 +50,7 @@ class BootOptions:
     memory, resident: sizes as text; resident None = all of memory. store: "ram:", "file:PATH". latency: preset or "85us".
     seed, pct ("DEPTH[:SEED[:STEPS]]"), choices (a printed list): who decides; at most one of them.
     pin: "LO-HI" ranges that are never paged out. bugs, inject: names and rules. console: called with output.
+    keep_zeros: pages of zeros go to the store as any other page does.
     cmo: "off" has a pseries platform offer no over-commitment. bolt: "none" leaves what the kernel declares unpinned.
     apf: profile of asynchronous page faults; store_buffer: host threads' stores wait, as Choices decide. vas: who owns the
     accelerator switchboard. tce: profile of the DMA windows' hypercalls ("auto": as the image asks); tce_real_mode: "on" or
@@ -79,6 +80,7 @@ class BootOptions:
     tce: str = "auto"
     tce_real_mode: str = "on"
     tce_pages: str = "vmemmap"
+    keep_zeros: bool = False
     console: Callable[[bytes], None] | None = None
 
 
@@ -107,6 +109,14 @@ def plan(image: str, isa: str | None) -> Plan:
     elf = load_elf(image, isa)
     # a kernel that says what it pins speaks the boot protocol of vmemu's firmware
     return Plan(elf.isa, elf, images.find("firmware", elf.isa).load() if elf.pinned else None, None, elf.wants)
+
+
+#: A multiboot kernel cannot say what must never be paged out: its image, tables and stacks are taken to be below this.
+MULTIBOOT_PINNED = 32 << 20
+
+
+def _default_pins(what: Plan, memory: int) -> list[tuple[int, int]]:
+    return [(0, min(MULTIBOOT_PINNED, memory // 2))] if multiboot.has_header(what.kernel.raw) else []
 
 
 def parse_pin(text: str) -> tuple[int, int]:
@@ -154,7 +164,7 @@ def boot(options: BootOptions, choices: Choices | None = None) -> Machine:
     options = as_wanted(options, what)
     machine = build(options, what.isa, boot_choices(options) if choices is None else choices)
     try:
-        pins = [parse_pin(text) for text in options.pin]
+        pins = [parse_pin(text) for text in options.pin] or _default_pins(what, machine.memory_size)
         switches = bug_registry.guest_switches(bug_registry.resolve(options.bugs))
         _load(machine, what, " ".join(filter(None, (options.append, switches))), pins, options)
         machine.images = identity(what)
@@ -193,6 +203,7 @@ def build(options: BootOptions, isa: str, choices: Choices) -> Machine:
     board = board_for(isa)
     regions = board.memory_regions(memory_size)
     core = CoreMachine(isa, _frames(options, memory_size, regions), regions, lambda *_: (0, 0))
+    core.ptr.keep_zeros = options.keep_zeros
     memory = Memory(core, spec, latency, injector, board.cpu_hz)
     try:
         machine = Machine(board, core, memory, memory_size, console=Console(options.console), smp=options.smp,

@@ -16,7 +16,7 @@ struct machine {
     uint32_t nframes, nfree, npages, nvcpus, hand;
     struct s2_page *s2;
     uint64_t mmio[1024]; uint32_t nmmio;
-    bool c_store, ask_reclaim, paged, gfns_shared; uint8_t *slots; uint32_t slot_next, nslots;
+    bool c_store, ask_reclaim, paged, gfns_shared, keep_zeros; uint8_t *slots; uint32_t slot_next, nslots;
     uint32_t *dropped, ndropped;
     struct store_timing timing;
     struct s2_stats stats;

@@ -288,6 +288,7 @@ struct machine {
     struct s2_stats stats;
     struct ring ring;
     struct table tokens, gfns;                          /* page-ins that guests were told of: token -> work, gfn_key() -> token */
+    bool keep_zeros;                                    /* pages of zeros go to the store as any other */
     bool paged, gfns_shared;                            /* Python decides about swapped pages; gfns are of all vCPUs together */
     u64 cycles_per_us;                                  /* CYC units */
     struct vcpu *vcpu[MAX_VCPUS]; u32 nvcpus;

@@ -210,7 +210,7 @@ static bool drop(struct machine *m, struct vcpu *v, u32 f)
     struct s2_page *p = &m->s2[page];
     bool clean = p->slot != NO_SLOT && !(p->flags & S2F_DIRTY);
 
-    if (!clean && !all_zero(frame_ptr(m, f)))
+    if (!clean && (m->keep_zeros || !all_zero(frame_ptr(m, f))))
         return false;
     s2_drop_code(m, f);
     if (!clean)
