@@ -94,7 +94,7 @@ class Interrupt:
 @click.option("--snapshot-at", type=click.IntRange(min=0), metavar="INSN", help="Save it there instead, and run on.")
 @click.option("--restore", metavar="FILE", help="Take up the machine saved in FILE. IMAGE, if given, must be its image.")
 @click.option("--max-cycles", type=click.IntRange(min=1), metavar="N", help="Stop with status 4 after so many cycles.")
-@click.option("--pin", multiple=True, metavar="LO-HI", help="Guest-physical range that is never paged out. Repeatable. Multiboot: 0-32M unless given.")
+@click.option("--pin", multiple=True, metavar="LO-HI", help="Guest-physical range that is never paged out. Repeatable. Multiboot: 0-32M.")
 @click.option("--bug", "bugs", multiple=True, metavar="NAME", help="Switch on a known bug (vmemu bugs). Repeatable.")
 @click.option("--inject", multiple=True, metavar="EVENT:K:ACTION",
               help="Make the K-th event go wrong, as in store.read:3:fail. Repeatable.")
