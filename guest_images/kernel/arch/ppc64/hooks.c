@@ -20,7 +20,7 @@ static s64 gpa_of(struct task *t, u64 va)
     u8 byte;
     if (copy_from_user(t->mm, &byte, va, 1) != 0)      /* there is a frame then */
         return -EFAULT;
-    return (s64)(arch_lookup(t->mm.root, PAGE_DOWN(va), NULL) | (va & PAGE_MASK));
+    return (s64)(arch_lookup(t->mm->root, PAGE_DOWN(va), NULL) | (va & PAGE_MASK));
 }
 
 static s64 peek(u64 gpa) { return gpa < mem_size ? *(volatile u8 *)pa_to_kva(gpa) : -EINVAL; }
