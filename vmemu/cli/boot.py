@@ -40,6 +40,7 @@ Examples:
   vmemu boot tasks --smp 4 --pct 3:42 --record run.rec
   vmemu boot tasks --snapshot half.snap --snapshot-at 20000000
   vmemu boot --restore half.snap
+  vmemu boot storm --isa arm64 --apf sdei --resident 8M --latency nvme --control unix:vm.sock
 
 \b
 Exit status:
@@ -112,12 +113,15 @@ class Interrupt:
               help="ppc64: whether the platform offers cooperative memory over-commitment, which papr needs.")
 @click.option("--bolt", type=click.Choice(("kernel", "none")), default="kernel", show_default=True,
               help="What is never paged out: what the kernel declares, or (for tests) nothing of it.")
+@click.option("--restore-mode", type=click.Choice(["exact", "kernel"]), default="exact", show_default=True,
+              help="What --restore brings: everything, or only what a VMM can read from a kernel.")
+@click.option("--control", metavar="unix:PATH", help="Listen there for commands of `vmemu ctl` while the run lasts.")
 @click.option("--trace", metavar="FILE", help=trace_option.HELP)
 @click.option("--json", "json_path", metavar="FILE", help="Write the run's counters to FILE; - is stdout.")
 @click.pass_context
 def boot(
     context: click.Context, /, image: str | None, json_path: str | None, record: str | None, snapshot: str | None,
-    snapshot_at: int | None, restore: str | None, trace: str | None, **options: Any,
+    snapshot_at: int | None, restore: str | None, restore_mode: str, control: str | None, trace: str | None, **options: Any,
 ) -> int:
     """Boot IMAGE and run it to its end.
 
@@ -136,12 +140,17 @@ def boot(
             raise ConfigError("--record starts where the machine is booted, not at a snapshot")
         given = {n: v for n, v in options.items() if context.get_parameter_source(n) is not ParameterSource.DEFAULT}
         machine = disk.load(restore, image, given.pop("isa", None), console=line.guest_output, **given)
+        if restore_mode == "kernel":
+            for facility in machine.facilities.values():
+                facility.migrated()
     elif image is None:
         raise click.UsageError("Missing argument 'IMAGE', or --restore FILE.", context)
     else:
         machine = Machine.boot(image, console=line.guest_output, **options)
+    if restore is None and restore_mode != "exact":
+        raise ConfigError("--restore-mode is about --restore FILE")
     recorder = None if record is None else Recorder(machine)
-    with _report(json_path) as report:
+    with _report(json_path) as report, _listen(machine, control):
         return _run(machine, line, report, Outcome(recorder, record, snapshot, snapshot_at, trace))
 
 
@@ -174,6 +183,21 @@ class Outcome:
             self._save(machine)
         elif self.snapshot is not None and result is not None:
             raise ConfigError(f"--snapshot-at {self.snapshot_at}: the run ended after {machine.insns} instructions")
+
+
+@contextmanager
+def _listen(machine: Machine, where: str | None) -> Iterator[None]:
+    """--control, after the recorder: what it is told is recorded."""
+    from vmemu.machine.control import Control
+
+    if where is None:
+        yield
+        return
+    control = Control(machine, where)
+    try:
+        yield
+    finally:
+        control.close()
 
 
 @contextmanager

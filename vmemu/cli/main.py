@@ -15,6 +15,7 @@ from vmemu import __version__
 from vmemu.cli.bench import bench
 from vmemu.cli.boot import INTERRUPTED, boot
 from vmemu.cli.bugs import bugs
+from vmemu.cli.ctl import ctl
 from vmemu.cli.images import images
 from vmemu.cli.output import say
 from vmemu.cli.replay import replay
@@ -31,7 +32,7 @@ def cli() -> None:
     """A laboratory for asynchronous paging between hypervisor and guest."""
 
 
-for command in (boot, replay, images, bugs, bench):
+for command in (boot, replay, ctl, images, bugs, bench):
     cli.add_command(command)
 
 

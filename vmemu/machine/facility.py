@@ -48,6 +48,9 @@ class Facility(ABC):
     def load(self, state: State) -> None:
         """Put back what `save` gave. Event handles are dead then: look them up with `queue.find`."""
 
+    def migrated(self) -> None:  # noqa: B027
+        """The machine's state came as a VMM carries it from kernel to kernel: give up what no interface lets it read."""
+
     def summary(self) -> dict[str, Any]:
         """Figures for the run's JSON: top-level names -> values."""
         return {}

@@ -29,6 +29,8 @@ QUANTUM = 20_000
 IDLE_TURNS = 10_000
 
 Progress = Callable[["Machine"], None]
+#: The words after the first -> reply. Raises Refused, or ConfigError.
+Command = Callable[[list[str]], str]
 
 
 class Machine:
@@ -59,8 +61,12 @@ class Machine:
         self.images: dict[str, str] = {}
         #: Where the guest counts its sleepers, when it says so (elf.py): address and number of words.
         self.sleepers: tuple[int, int] | None = None
-        #: Called after every complete turn: recordings.
+        #: Called after every complete turn: recordings. `turns` counts them.
         self.on_turn: Progress | None = None
+        self.turns = 0
+        #: Commands of the machine's owner (vmemu.machine.control), by first word; called with those that were done.
+        self.commands: dict[str, Command] = {}
+        self.on_command: Callable[[Machine, str], None] | None = None
         self.timeline: Timeline | None = None
         #: What floors above added, by boot option; and the one of them that decides about stage-2 faults.
         self.facilities: dict[str, Facility] = {}
@@ -362,6 +368,7 @@ class Machine:
                 self.pager.on_exit(vcpu)
         finally:
             self._running = False
+        self.turns += 1
         if self.on_turn is not None:
             self.on_turn(self)
         return end
@@ -473,10 +480,10 @@ class Machine:
     def save_turn(self) -> list[Any]:
         """Where the run loop stands."""
         turn = None if self._turn_open is None else list(self._turn_open)
-        return [self._idle_turns, self._now_vcpu, turn, sorted(self.requests)]
+        return [self._idle_turns, self._now_vcpu, turn, sorted(self.requests), self.turns]
 
     def load_turn(self, state: list[Any]) -> None:
-        self._idle_turns, self._now_vcpu, turn, requests = state
+        self._idle_turns, self._now_vcpu, turn, requests, self.turns = state
         self.requests = set(requests)
         self._turn_open = None if turn is None else (int(turn[0]), int(turn[1]))
         self._running = False

@@ -19,6 +19,7 @@ from vmemu.core import CYC, PAGE_SIZE, persist
 from vmemu.errors import ConfigError
 from vmemu.machine import container
 from vmemu.machine.container import Kind, section
+from vmemu.machine.control import execute
 from vmemu.machine.disk import describe
 
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ class Recorder:
         self.checkpoints: list[dict[str, Any]] = []
         self.clock = Clock(machine)
         machine.on_turn = self._on_turn
+        self.commands: list[list[Any]] = []
         machine.console.on_input = lambda data: self.inputs.append([machine.insns, data.hex()])
+        machine.on_command = lambda machine, text: self.commands.append([machine.turns, machine.insns, text])
 
     def _on_turn(self, machine: Machine) -> None:
         if machine.time_units >= self.clock.next:
@@ -100,6 +103,7 @@ class Recorder:
             "images": machine.images,
             "source": machine.choices.source.describe(),
             "inputs": self.inputs,
+            "commands": self.commands,
             "end": {
                 "status": None if result is None else result.status,
                 "reason": "interrupted" if result is None else result.reason,
@@ -134,6 +138,7 @@ class Replay:
         self.checkpoints = json.loads(zlib.decompress(bytes(sections["checkpoints"])))
         self.final = self.checkpoints.pop()
         self.inputs = [(int(at), bytes.fromhex(data)) for at, data in header["inputs"]]
+        self.commands: list[tuple[int, int, str]] = [(int(turn), int(at), str(text)) for turn, at, text in header["commands"]]
         text = bytes(sections["choices"]).decode()
         default = self.source == "default"  # asks for less than a list of zeros would
         self.machine = boot(options, Choices() if default else Choices(ForcedSource.parse(text)))
@@ -150,6 +155,18 @@ class Replay:
     def _on_turn(self, machine: Machine) -> None:
         if self.inputs:
             self._feed(machine)
+        self._check(machine)
+        self._command(machine)
+
+    def _command(self, machine: Machine) -> None:
+        """What the machine's owner did after this turn; again after each step back in time."""
+        for turn, at, text in self.commands:
+            if turn == machine.turns:
+                if at != machine.insns:
+                    raise Diverged(f"at instruction {machine.insns}: the recorded run was at {at} when it was told {text!r}")
+                execute(machine, text)
+
+    def _check(self, machine: Machine) -> None:
         if machine.time_units < self._clock.next or self._passed == len(self.checkpoints):
             return
         expected = self.checkpoints[self._passed]
@@ -161,7 +178,12 @@ class Replay:
 
     def quiet(self) -> None:
         """Check nothing more: the caller is about to move in time."""
-        self.machine.on_turn = (lambda m: self._feed(m)) if self.inputs else None
+
+        def on_turn(machine: Machine) -> None:
+            self._feed(machine)
+            self._command(machine)
+
+        self.machine.on_turn = on_turn if self.inputs or self.commands else None
 
     def run(self, on_progress: Any = None) -> RunResult:
         """To the recorded end. `difference` says what differs, and where, if anything does."""

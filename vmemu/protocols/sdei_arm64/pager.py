@@ -25,6 +25,7 @@ from vmemu.protocols.sdei.dispatch import Sdei
 from vmemu.protocols.sdei.state import EventInfo
 from vmemu.protocols.sdei_arm64 import quirks
 from vmemu.protocols.sdei_arm64.abi import EVENT, FUNCTION, IRQ, TOKEN_OFFSET, WAKE_ALL, Reason
+from vmemu.protocols.sdei_arm64.control import ControlPath
 from vmemu.protocols.sdei_arm64.service import Service
 from vmemu.protocols.sdei_arm64.state import VcpuState
 
@@ -48,7 +49,8 @@ class Arm64Pager(AsyncPager):
             self.sdei.on_delivered = self._delivered
             for state in self.states:
                 state.event = EVENT
-        self.service = Service(self)
+        self.service, self.control = Service(self), ControlPath(self)
+        machine.commands["apf"] = self.control.command
         machine.board.vendor.add(FUNCTION, self.service.call)
         machine.on_entry = self._enter
 
@@ -220,6 +222,19 @@ class Arm64Pager(AsyncPager):
         state.seen.clear()
         if self.sdei is not None:
             self.sdei.reset_vcpu(vcpu)
+
+    def migrated(self) -> None:
+        """What a VMM of the series moves: numbers and control words, SDEI's state, the GIC's. Works and token sequences stay behind;
+        SET_CONTROL wakes all sleepers. Unlike there, an interrupt that is high still knows that it waits for its acknowledge."""
+        for vcpu, state in zip(self.machine.vcpus, self.states, strict=True):
+            self.clear(vcpu)
+            fresh = VcpuState(event=state.event, irq=state.irq, id=int(quirks.TOKEN_ZERO not in self.bugs))
+            fresh.line = bool(self.gic.cpus[vcpu.id].level >> state.irq & 1)
+            self.states[vcpu.id] = fresh
+            if state.enabled:
+                self.control.set_control(vcpu.id, state.control)
+            else:
+                fresh.control = state.control
 
     # ----------------------------------------------------------------- facility
     def describe(self, root: Node) -> None:
