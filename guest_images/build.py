@@ -94,6 +94,7 @@ PROGRAMS: dict[str, str] = {
     "usertests": "self-tests of the kernel's system calls, memory and signals",
     "esn-edge": "ppc64: hypercalls, VPA and ring of expropriation notifications at the edges of what they allow",
     "sdei-edge": "arm64: SDEI's calls in every state of an event, legal and illegal",
+    "dma-net": "ppc64: packets through a network card's DMA window, mapped one by one, many at a time, or all at once",
 }
 BENCH = "bench-cpu"
 BENCH_TEXT = "bare-metal integer benchmark: loop, sha256, sort, hash, list, crc; needs no kernel and no device tree"

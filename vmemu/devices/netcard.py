@@ -25,7 +25,8 @@ ID = 0x766D_656D_752D_6E63  # "vmemu-nc"
 
 
 class Reg(IntEnum):
-    """Registers, 8 bytes each, big-endian as the bus is."""
+    """Registers, 8 bytes each, big-endian as the bus is. The bus moves 4 bytes at a time: the upper half of a write waits for the
+    lower one, which may also come alone."""
 
     ID, CONTROL, CAUSE, TX_RING, TX_SIZE, TX_TAIL, TX_HEAD, RX_RING, RX_SIZE, RX_TAIL, RX_HEAD, ERROR, ERROR_AT, DROPPED = range(0, 112, 8)
 
@@ -42,7 +43,9 @@ class Status(IntEnum):
     OWNED, DONE, BAD = range(3)
 
 
-ENABLE = 1
+#: CONTROL. COALESCE: interrupt when the sending ring is empty, or something failed.
+ENABLE, COALESCE = 1, 2
+NOTHING = (-1, 0)
 
 
 class DmaError(Exception):
@@ -109,11 +112,30 @@ class NetCard:
         self.error = self.error_at = 0
         self._due: int | None = None
         self._wire = b""
+        self._upper = NOTHING
 
     # ------------------------------------------------------------- registers
     def read(self, offset: int, size: int) -> int:
-        if size != 8 or offset % 8:
-            return 0
+        value = self._value(offset & ~7)
+        if size == 8 and offset % 8 == 0:
+            return value
+        if size == 4 and offset % 4 == 0:
+            return value & 0xFFFF_FFFF if offset % 8 else value >> 32
+        return 0
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        if size == 4 and offset % 8 == 0:
+            self._upper = (offset, value)
+            return
+        if size == 4 and offset % 8 == 4:
+            at, upper = self._upper
+            offset, value = offset - 4, value | (upper << 32 if at == offset - 4 else 0)
+        elif size != 8 or offset % 8:
+            return
+        self._upper = NOTHING
+        self._store(offset, value)
+
+    def _value(self, offset: int) -> int:
         match offset:
             case Reg.ID:
                 return ID
@@ -132,12 +154,10 @@ class NetCard:
                 return (ring.base, ring.size, ring.tail, ring.head)[(offset - first) // 8]
         return 0
 
-    def write(self, offset: int, size: int, value: int) -> None:
-        if size != 8:
-            return
+    def _store(self, offset: int, value: int) -> None:
         if offset == Reg.CONTROL:
-            self.control = value & ENABLE
-            if not self.control:
+            self.control = value & (ENABLE | COALESCE)
+            if not self.control & ENABLE:
                 self._due = None
         elif offset == Reg.CAUSE:
             self.cause &= ~Cause(value & 7)
@@ -155,7 +175,7 @@ class NetCard:
     # ------------------------------------------------------------------ work
     def _look(self) -> None:
         """A packet waits and the wire is free: fetch it; it has arrived when its last byte has passed."""
-        if self._due is not None or not self.control or self.tx.empty:
+        if self._due is not None or not self.control & ENABLE or self.tx.empty:
             return
         try:
             address, length, _ = DESCRIPTOR.unpack(self._bridge.read(self.tx.here(), DESCRIPTOR.size))
@@ -181,7 +201,8 @@ class NetCard:
             self.cause |= Cause.SENT
             self._arrive(bytes(b ^ 0xFF for b in packet))
         self._look()
-        self._interrupt(bool(self.cause))
+        if not self.control & COALESCE or self._due is None or self.cause & Cause.FAILED:
+            self._interrupt(bool(self.cause))
 
     def _arrive(self, packet: bytes) -> None:
         if self.rx.empty:
@@ -218,7 +239,7 @@ class NetCard:
         rings = {name: [ring.base, ring.size, ring.head, ring.tail] for name, ring in (("tx", self.tx), ("rx", self.rx))}
         return {
             "version": 1, "control": self.control, "cause": int(self.cause), **rings, "error": [self.error, self.error_at],
-            "due": self._due, "wire": self._wire.hex(), "counters": [getattr(self.counters, f.name) for f in fields(Counters)],
+            "due": self._due, "wire": self._wire.hex(), "upper": list(self._upper), "counters": [getattr(self.counters, f.name) for f in fields(Counters)],
         }  # fmt: skip
 
     def load(self, state: State) -> None:
@@ -228,4 +249,5 @@ class NetCard:
         self.tx, self.rx = Ring(*state["tx"]), Ring(*state["rx"])
         self.error, self.error_at = state["error"]
         self._due, self._wire = state["due"], bytes.fromhex(state["wire"])
+        self._upper = (state["upper"][0], state["upper"][1])
         self.counters = Counters(*state["counters"])

@@ -2,6 +2,7 @@
 /* CPUs, timer and power: hypercalls (LoPAR 2.9) and the decrementer. */
 #include "cmo.h"
 #include "esn.h"
+#include "netcard.h"
 #include "ppc64.h"
 #include "vpa.h"
 
@@ -26,6 +27,7 @@ void arch_init(void)
     fdt_child_reg("/cpus", 0, &paca()->hwid, &size);
     arch_init_cpu();
     cas_negotiate();
+    net_init();
 }
 
 /* RTAS start-cpu (LoPAR 2.9, 7.3.8.3): CPU, entry in real mode, its r3. */

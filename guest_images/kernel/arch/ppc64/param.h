@@ -7,6 +7,7 @@
 #define RAM_BASE 0x0
 #define USER_TOP 0x0000400000000000
 #define LINEAR_MAX 0x1000000000         /* 64 GiB: one table of 1 GiB pages */
+#define IO_BASE 0x4000000000            /* 256 GiB: one GiB of devices, in the linear map like RAM */
 #define NCPU 16
 #define TLB_BROADCAST 1                 /* tlbie reaches every CPU of the partition */
 #define ISA_NAME "ppc64"

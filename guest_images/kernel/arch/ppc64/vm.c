@@ -13,6 +13,7 @@ enum { LEVEL_BITS = 9, LEVELS = 4, ENTRIES = 512, NO_PID = 255, NPID = 256 };
 #define TABLE_MASK 0x0fffffffffffff00ull
 #define RPN_MASK 0x01fffffffffff000ull
 #define REF_CHANGED 0x180ull            /* preset: nobody here looks at them */
+#define NON_IDEMPOTENT 0x20ull          /* device memory */
 #define PRIVILEGED 0x8ull
 #define PTE_R 0x4ull
 #define PTE_W 0x2ull
@@ -32,6 +33,7 @@ void mmu_boot(void)
 {
     for (u64 i = 0; i < LINEAR_MAX >> 30; i++)
         kernel_giga[i] = VALID | LEAF | i << 30 | REF_CHANGED | PRIVILEGED | PTE_R | PTE_W | PTE_X;
+    kernel_giga[IO_BASE >> 30] = VALID | LEAF | IO_BASE | REF_CHANGED | NON_IDEMPOTENT | PRIVILEGED | PTE_R | PTE_W;
     kernel_root[0] = VALID | kva_to_pa(kernel_giga) | LEVEL_BITS;
     process_table[0][0] = TREE(kva_to_pa(kernel_root));
     /* LoPAR H_REGISTER_PROC_TBL: new radix table (0x1c), guest may tlbie (1); size as log2(bytes) - 12 */
