@@ -125,7 +125,10 @@ def zlib_says(stream: bytes) -> tuple[str, bytes]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.one_of(st.binary(min_size=1, max_size=120), texts(400).map(zlib_raw)), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 7)), max_size=3))
+@given(
+    st.one_of(st.binary(min_size=1, max_size=120), texts(400).map(zlib_raw)),
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 7)), max_size=3),
+)
 def test_broken_streams_fail_where_zlib_fails(stream: bytes, flips: list[tuple[int, int]]) -> None:
     broken = bytearray(stream)
     for at, bit in flips:
@@ -183,7 +186,10 @@ def test_table_lengths_out_of_range(bits: int) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=288), st.integers(1, 4095), st.sampled_from(list(Mode)), st.binary(max_size=200), st.integers(0, 7), st.integers(0, 65535))
+@given(
+    st.binary(max_size=288), st.integers(1, 4095), st.sampled_from(list(Mode)), st.binary(max_size=200), st.integers(0, 7),
+    st.integers(0, 65535),
+)  # fmt: skip
 def test_any_state_from_outside_is_safe(dht: bytes, bits: int, mode: Mode, source: bytes, skip: int, remain: int) -> None:
     state = Inflate(mode, dht_bits=bits, dht=dht, remain=remain)
     if state.check() is Status.OK:

@@ -215,7 +215,9 @@ def dde(address: int, length: int, count: int = 0, reserved: int = 0) -> bytes:
     return struct.pack(">HBBIQ", reserved, count, 0, length, address)
 
 
-def crb(function: int, csb: int, source: bytes, target: bytes, *, flags: int = 0, ccb: bytes = bytes(16), tail: bytes = bytes(64)) -> bytes:
+def crb(
+    function: int, csb: int, source: bytes, target: bytes, *, flags: int = 0, ccb: bytes = bytes(16), tail: bytes = bytes(64),
+) -> bytes:  # fmt: skip
     return struct.pack(">IIQ", function, 0, csb | flags) + source + target + ccb + tail
 
 
@@ -234,7 +236,9 @@ class Request:
         lab.map(TARGET, room or most, pid=pid)
         self.most, self.room = most, room or most
 
-    def cpb_in(self, *, crc: int = 0, adler: int = 1, history: int = 0, subc: int = 0, sfbt: int = 0, word: int = 0, dht: bytes = b"") -> None:
+    def cpb_in(
+        self, *, crc: int = 0, adler: int = 1, history: int = 0, subc: int = 0, sfbt: int = 0, word: int = 0, dht: bytes = b"",
+    ) -> None:  # fmt: skip
         head = struct.pack(">I", adler) + crc.to_bytes(4, "little") + struct.pack(">HBBBBH", history // 16 << 4, 0, subc, 0, sfbt, word)
         self.lab.user_write(CPB, head + dht, self.pid)
 
@@ -266,7 +270,8 @@ class Outcome:
         out = lab.user_read(CPB + 384, 1668 - 384, pid)
         self.adler, self.crc = int.from_bytes(out[:4], "big"), int.from_bytes(out[4:8], "little")
         self.raw_sums = out[:8]
-        self.tebc, self.subc, self.sfbt, self.word = out[9] & 7, int.from_bytes(out[10:12], "big"), out[13] & 15, int.from_bytes(out[14:16], "big")
+        self.tebc, self.sfbt = out[9] & 7, out[13] & 15
+        self.subc, self.word = int.from_bytes(out[10:12], "big"), int.from_bytes(out[14:16], "big")
         self.dht = out[16 : 16 + 288]
         self.spbc = int.from_bytes(out[16:20], "big")
         self.spbc_inflate = int.from_bytes(out[304:308], "big")
