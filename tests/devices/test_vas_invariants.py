@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The protocol's invariants P1 to P15, as far as the host holds them; the test plays the kernel. (P13, P14: test_nx_engine, test_nx_resume.)
+"""The protocol's invariants P1 to P15, as far as the host holds them; the test plays the kernel. (P13, P14: test_nx_*.)
 
 `Lab.tick` checks the sums of credits (P2, P3, P4) after every event, so every test here does.
 """

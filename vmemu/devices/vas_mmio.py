@@ -2,6 +2,7 @@
 """Window contexts in device memory (HVWC): how a kernel that owns the switchboard opens windows and returns credits.
 
 512 bytes for each window, 64-bit registers, big-endian; offsets and fields as arch/powerpc/platforms/powernv/vas.h has them.
+The engine hands a doubleword over as two words, the upper one first: it is kept until the lower one comes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from vmemu.isa.base import Field, Format, bit
 
 CONTEXT_SIZE = 512
 WINDOWS = 512
-MASK64 = (1 << 64) - 1
+MASK32 = (1 << 32) - 1
 
 
 def _ibm(name: str, first: int, last: int) -> Field:
@@ -50,11 +51,28 @@ class WindowContexts(Quiet):
 
     def reset(self) -> None:
         self._kept: dict[int, dict[int, int]] = {}
+        self._upper = (-1, 0)  # offset of a register, and the upper word that was written to it
 
     # ------------------------------------------------------------------- access
     def read(self, offset: int, size: int) -> int:
+        if size == 4 and offset % 4 == 0:
+            value = self._read(offset & ~7)
+            return value & MASK32 if offset & 4 else value >> 32
+        return self._read(offset) if size == 8 else 0
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        if size == 8:
+            self._write(offset, value)
+        elif size == 4 and offset % 8 == 0:
+            self._upper = offset, value & MASK32
+        elif size == 4 and offset % 8 == 4:
+            (at, upper), self._upper = self._upper, (-1, 0)
+            if at == offset & ~7:
+                self._write(at, upper << 32 | value & MASK32)
+
+    def _read(self, offset: int) -> int:
         number, register = divmod(offset, CONTEXT_SIZE)
-        if size != 8 or register % 8 or register in (LRX_WCRED_ADDER, TX_WCRED_ADDER, STATUS):
+        if register in (LRX_WCRED_ADDER, TX_WCRED_ADDER, STATUS):
             return 0
         value = self._kept.get(number, {}).get(register, 0)
         window = self._vas.windows.get(number)
@@ -66,10 +84,8 @@ class WindowContexts(Quiet):
             return FIELDS[register].set(0, window.credits)
         return value
 
-    def write(self, offset: int, size: int, value: int) -> None:
+    def _write(self, offset: int, value: int) -> None:
         number, register = divmod(offset, CONTEXT_SIZE)
-        if size != 8 or number >= WINDOWS:
-            return
         if register == CONTROL:
             self._control(number, value)
         elif register in (LRX_WCRED_ADDER, TX_WCRED_ADDER):
@@ -129,10 +145,12 @@ class WindowContexts(Quiet):
     def save(self) -> State:
         return {
             "version": 1,
+            "upper": list(self._upper),
             "windows": {str(n): {str(r): v for r, v in sorted(kept.items())} for n, kept in sorted(self._kept.items())},
         }
 
     def load(self, state: State) -> None:
         if state["version"] != 1:
             raise ValueError(f"vas contexts: state version {state['version']}")
+        self._upper = (state["upper"][0], state["upper"][1])
         self._kept = {int(n): {int(r): v for r, v in kept.items()} for n, kept in state["windows"].items()}
