@@ -34,7 +34,7 @@ enum {
 
 /* A token is 0 or positive here; the results of the machine's own (from 32) are in arch/<isa>/hooks.c. */
 enum {
-    HOOK_TOKEN_WAIT = 1,        /* (token)      1: has slept, 0: the wake had come first */
+    HOOK_TOKEN_WAIT = 1,        /* (token, ns)  1: has slept, 0: the wake had come first; ns: time between being told and waiting */
     HOOK_TOKEN_WAKE = 2,        /* (token) */
     HOOK_TOKEN_WAKE_SHARED = 3, /* (token) */
     HOOK_TOKEN_WAKE_ALL = 4,    /* ()           all that were told on this CPU */
@@ -42,6 +42,7 @@ enum {
     HOOK_APF_INFO = 6,          /* (struct apf_info *) */
     HOOK_ATOMIC_READ = 7,       /* (addr)       a byte of user memory, read where the kernel must not sleep but is interrupted */
     HOOK_CPU_ONLINE = 8,        /* (n, 0 or 1)  take a CPU out of service or put it back; -EINVAL: there is no other */
+    HOOK_TOKEN_HALT = 9,        /* (token)      wait where the kernel must not sleep: the CPU halts */
     HOOK_RDMSR = 32,            /* x86-64: (msr, u64 *)        -EINVAL: #GP */
     HOOK_WRMSR = 33,            /* x86-64: (msr, value) */
     HOOK_LAPIC = 34,            /* x86-64: (register, value)   write */

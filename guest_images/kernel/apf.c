@@ -20,7 +20,8 @@ struct node {
 static struct bucket {
     struct spinlock lock;
     struct node *first;
-} buckets[1 << BUCKET_BITS] = {[0 ... (1 << BUCKET_BITS) - 1] = {SPINLOCK("apf bucket"), NULL}};
+    u64 arrivals;                       /* nodes ever linked; changed under lock, read without */
+} buckets[1 << BUCKET_BITS] = {[0 ... (1 << BUCKET_BITS) - 1] = {SPINLOCK("apf bucket"), NULL, 0}};
 
 struct apf_counters apf_counters;
 _Static_assert(sizeof apf_counters == 9 * sizeof(u64), "note.S and vmemu/machine/elf.py");
@@ -40,6 +41,8 @@ static struct spinlock pool_lock = SPINLOCK("apf pool");
 static struct node *marker_alloc(void)
 {
     struct node *n = NULL;
+    if (__atomic_load_n(&apf_counters.markers, __ATOMIC_RELAXED) >= pool_limit)
+        return NULL;                    /* who asks again and again shall not keep others from the lock */
     lock(&pool_lock);
     if (apf_counters.markers < pool_limit) {
         if ((n = free_markers))
@@ -78,6 +81,7 @@ static void link_node(struct bucket *b, struct node *n)
     if (n->next)
         n->next->link = &n->next;
     b->first = n;
+    __atomic_store_n(&b->arrivals, b->arrivals + 1, __ATOMIC_RELAXED);
 }
 
 static void unlink_node(struct node *n)
@@ -180,15 +184,19 @@ bool token_wait(u64 token)
 
 /* ---- waking ---- */
 
-/* A marker, however long it takes. No lock held: who gives one back may need it, or wait for this CPU. */
-static struct node *marker_get(void)
+/*
+ * A marker, or NULL when somebody has come to the bucket: look there again. However long it takes; no lock held, for who gives a
+ * marker back or is to come may need it, or wait for this CPU.
+ */
+static struct node *marker_get(const struct bucket *b, u64 arrivals)
 {
-    struct node *n;
-    while (!(n = marker_alloc())) {
-        count(&apf_counters.spins, 1);
+    struct node *n = marker_alloc();
+    count(&apf_counters.spins, !n);
+    while (!n && __atomic_load_n(&b->arrivals, __ATOMIC_RELAXED) == arrivals) {
         tlb_serve();
         token_quiet();                  /* we are in an interrupt, so no notification is in hand here */
         arch_relax();
+        n = marker_alloc();
     }
     return n;
 }
@@ -215,13 +223,9 @@ static void wake(u64 token, bool one)
                 arch_relax();
             continue;
         }
+        u64 arrivals = b->arrivals;
         unlock(&b->lock);
-        if (!(spare = marker_alloc())) {
-            count(&apf_counters.spins, 1);
-            tlb_serve();                /* who shall take our marker may wait for this CPU */
-            token_quiet();
-            arch_relax();
-        }
+        spare = marker_get(b, arrivals);
         lock(&b->lock);                 /* and look again: the sleeper may have come meanwhile */
         if (spare && bug(BUG_APF_NO_SECOND_LOOK)) {
             put_marker(b, spare, token, false);
@@ -282,7 +286,9 @@ void token_wake_shared(u64 token)
     unlock(&b->lock);
     if (!others || bug(BUG_APF_NO_MARKER))
         return;
-    struct node *spare = marker_get(), *n;
+    struct node *spare, *n;
+    while (!(spare = marker_get(b, __atomic_load_n(&b->arrivals, __ATOMIC_RELAXED))))
+        ;
     lock(&shared_lock);
     lock(&b->lock);
     wake_sleepers(b, token, false);            /* who came in between */

@@ -54,7 +54,7 @@ struct apf_counters {
     u64 early;              /* waits that found a marker */
     u64 halts;              /* waits that halted the CPU */
     u64 broadcasts;         /* token_wake_all */
-    u64 spins;              /* times that no marker was to be had */
+    u64 spins;              /* wakes that had to wait for a marker */
     u64 asleep_ns;          /* all waits together */
 };
 extern struct apf_counters apf_counters;

@@ -8,12 +8,29 @@ __attribute__((weak)) s64 arch_hook(struct task *t, u64 op, u64 a, u64 b)
     return -ENOSYS;
 }
 
-static s64 tokens(u64 op, u64 token)
+/* As if told of the token ns before: interrupts are off from then on. */
+static s64 wait_late(u64 token, u64 ns)
+{
+    for (u64 end = time_ns() + ns; ns && time_ns() < end;)
+        tlb_serve();                    /* no other CPU shall wait for this one */
+    return token_wait(token);
+}
+
+static s64 wait_atomic(u64 token)
+{
+    mycpu()->atomic++;
+    bool slept = token_wait(token);
+    mycpu()->atomic--;
+    return slept;
+}
+
+static s64 tokens(u64 op, u64 token, u64 ns)
 {
     s64 result = 0;
     u64 irq = irq_save();
     switch (op) {
-    case HOOK_TOKEN_WAIT: result = token_wait(token); break;
+    case HOOK_TOKEN_WAIT: result = wait_late(token, ns); break;
+    case HOOK_TOKEN_HALT: result = wait_atomic(token); break;
     case HOOK_TOKEN_WAKE: token_wake(token); break;
     case HOOK_TOKEN_WAKE_SHARED: token_wake_shared(token); break;
     case HOOK_TOKEN_WAKE_ALL: token_wake_all(); break;
@@ -53,9 +70,10 @@ s64 hook(struct task *t, u64 op, u64 a, u64 b)
 {
     switch (op) {
     case HOOK_TOKEN_WAIT:
+    case HOOK_TOKEN_HALT:
     case HOOK_TOKEN_WAKE:
     case HOOK_TOKEN_WAKE_SHARED:
-    case HOOK_TOKEN_WAKE_ALL: return tokens(op, a);
+    case HOOK_TOKEN_WAKE_ALL: return tokens(op, a, b);
     case HOOK_MARKERS: token_limit_markers(a); return 0;
     case HOOK_APF_INFO: return apf_info(t, a);
     case HOOK_ATOMIC_READ: return atomic_read(t, a);
