@@ -8,12 +8,12 @@ import zlib
 
 import pytest
 from helpers.deflate import flat_table, header, texts, zlib_raw
-from helpers.nx import BLOCK, CPB, CSB, PAGE, SOURCE, TARGET, Lab, Request, crb, dde
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vmemu.devices.nx_codec import COUNTS
 from vmemu.devices.nx_engine import BYTES_PER_US, STARTUP_NS
+from vmemu.lab.vas_rig import BLOCK, CPB, CSB, PAGE, SOURCE, TARGET, Request, Rig, crb, dde
 
 TEXT = b"".join(b"line %d of a text that repeats itself; " % i for i in range(600))
 LIST = BLOCK + 0x800
@@ -21,7 +21,7 @@ LIST = BLOCK + 0x800
 
 @pytest.fixture(scope="module")
 def request_() -> Request:
-    return Request(Lab())
+    return Request(Rig())
 
 
 # ---------------------------------------------------------------- golden vectors
@@ -47,23 +47,23 @@ def test_golden_abc_bit_for_bit(request_: Request) -> None:
 
 def test_golden_fault() -> None:
     """The fault example: window 5, source page absent, CSB at 0x7fff000100f0."""
-    lab = Lab()
-    assert lab.open_send(5)
-    request = Request(lab, window=5)
-    lab.map(0x7FFF_0003_0000, PAGE)
-    lab.user_write(0x7FFF_0003_0000, b"x" * 100)
-    lab.away(0x7FFF_0003_0000)
-    assert lab.paste(crb(0, CSB, dde(0x7FFF_0003_0000, 100), dde(TARGET, request.room)), 5)
-    lab.settle()
-    assert lab.user_read(CSB, 16) == bytes(16)
-    assert (lab.credits(1), lab.credits(5)) == (32767, 1023)
-    entry = lab.serve_fault()
+    rig = Rig()
+    assert rig.open_send(5)
+    request = Request(rig, window=5)
+    rig.map(0x7FFF_0003_0000, PAGE)
+    rig.user_write(0x7FFF_0003_0000, b"x" * 100)
+    rig.away(0x7FFF_0003_0000)
+    assert rig.paste(crb(0, CSB, dde(0x7FFF_0003_0000, 100), dde(TARGET, request.room)), 5)
+    rig.settle()
+    assert rig.user_read(CSB, 16) == bytes(16)
+    assert (rig.credits(1), rig.credits(5)) == (32767, 1023)
+    entry = rig.serve_fault()
     assert entry is not None
     assert entry[64:72].hex() == "00007fff00030000" and entry[76:80].hex() == "00000005"
-    assert lab.user_read(CSB, 16).hex() == "8000fa400000000000007fff00030000"
-    raw = lab.read(0x100000, 128)
+    assert rig.user_read(CSB, 16).hex() == "8000fa400000000000007fff00030000"
+    raw = rig.read(0x100000, 128)
     assert raw[76:80] == b"\xff" * 4 and raw[3] & 1
-    assert (lab.credits(1), lab.credits(5)) == (32768, 1024)
+    assert (rig.credits(1), rig.credits(5)) == (32768, 1024)
 
 
 # ------------------------------------------------------------------ all functions
@@ -175,16 +175,16 @@ def test_decompress_errors(request_: Request, stream: bytes, cc: int) -> None:
 # ------------------------------------------------------------------------- CRBs
 def post(request: Request, block: bytes) -> tuple[int, int, int]:
     """(CC, CE, address) of a CRB made by hand."""
-    request.lab.user_write(CSB, bytes(16))
-    assert request.lab.paste(block)
-    request.lab.settle()
+    request.rig.user_write(CSB, bytes(16))
+    assert request.rig.paste(block)
+    request.rig.settle()
     got = request.outcome()
     assert got.valid
     return got.cc, got.ce, got.address
 
 
 def test_crb_checks_and_their_order(request_: Request) -> None:
-    request_.lab.user_write(SOURCE, b"abc")
+    request_.rig.user_write(SOURCE, b"abc")
     source, target = dde(SOURCE, 3), dde(TARGET, 100)
     assert post(request_, crb(0, CSB, source, target))[:2] == (64, 0x20)
     for block in (
@@ -202,27 +202,27 @@ def test_crb_checks_and_their_order(request_: Request) -> None:
 
 def test_h2_flag_bits(request_: Request) -> None:
     """H2: AT and M are ignored and masked; C = 1 with CM = 1 is counted, not delivered."""
-    request_.lab.user_write(SOURCE, b"abc")
-    before = request_.lab.vas.counts["completion_interrupts"]
+    request_.rig.user_write(SOURCE, b"abc")
+    before = request_.rig.vas.counts["completion_interrupts"]
     block = crb(0, CSB, dde(SOURCE, 3), dde(TARGET, 100), flags=0xB, ccb=bytes(15) + b"\x01")
     assert post(request_, block)[:2] == (64, 0x20)
-    assert request_.lab.vas.counts["completion_interrupts"] == before + 1
+    assert request_.rig.vas.counts["completion_interrupts"] == before + 1
 
 
 def test_user_bytes_behind_the_ccb_mean_nothing(request_: Request) -> None:
     """H10: garbage in QW4 and beyond."""
-    request_.lab.user_write(SOURCE, b"abc")
+    request_.rig.user_write(SOURCE, b"abc")
     assert post(request_, crb(0, CSB, dde(SOURCE, 3), dde(TARGET, 100), tail=b"\xff" * 64))[:2] == (64, 0x20)
 
 
 # ------------------------------------------------------------------------- lists
 def entries(request: Request, *listed: bytes) -> None:
-    request.lab.user_write(LIST, b"".join(listed))
+    request.rig.user_write(LIST, b"".join(listed))
 
 
 def test_lists(request_: Request) -> None:
-    lab, data = request_.lab, TEXT[:1000]
-    lab.user_write(SOURCE, data)
+    rig, data = request_.rig, TEXT[:1000]
+    rig.user_write(SOURCE, data)
     pieces = [dde(SOURCE, 1), dde(SOURCE + 1, 499), dde(SOURCE + 500, 500)]
     entries(request_, *pieces, dde(TARGET + 500, 200), dde(TARGET, 100), dde(TARGET + 100, 400))
     source, target = dde(LIST, 1000, 3), dde(LIST + 48, 700, 3)
@@ -232,11 +232,11 @@ def test_lists(request_: Request) -> None:
     assert request_.outcome().data == data[:600]
     assert post(request_, crb(0x1E, CSB, dde(LIST, 1001, 3), dde(TARGET, 1000))) == (33, 0x60, 0)
     assert post(request_, crb(0x1E, CSB, dde(SOURCE, 700), target))[0] == 0
-    assert lab.user_read(TARGET + 500, 200) + lab.user_read(TARGET, 500) == data[:700]
+    assert rig.user_read(TARGET + 500, 200) + rig.user_read(TARGET, 500) == data[:700]
 
 
 def test_list_errors(request_: Request) -> None:
-    request_.lab.user_write(SOURCE, TEXT[:100])
+    request_.rig.user_write(SOURCE, TEXT[:100])
     target = dde(TARGET, 1000)
     entries(request_, dde(SOURCE, 50), dde(SOURCE, 50, count=1))
     assert post(request_, crb(0x1E, CSB, dde(LIST, 100, 2), target))[0] == 31
@@ -251,38 +251,38 @@ def test_list_errors(request_: Request) -> None:
 
 def test_h6_addresses_at_the_end(request_: Request) -> None:
     """H6: lengths of 4 GiB, wrap around 2**64: translation faults, never more."""
-    lab = request_.lab
+    rig = request_.rig
     for source in (dde(SOURCE, 0xFFFFFFFF), dde(0xFFFF_FFFF_FFFF_FF00, 0x1000), dde((1 << 64) - 1, 2), dde(0x4000_0000_0000_0000, 16)):
-        assert lab.paste(crb(0x1E, CSB, source, dde(TARGET, 0xFFFFFFFF)))
-        lab.settle()
-        entry = lab.serve_fault()
+        assert rig.paste(crb(0x1E, CSB, source, dde(TARGET, 0xFFFFFFFF)))
+        rig.settle()
+        entry = rig.serve_fault()
         assert entry is not None and entry[75] in (2, 3)
-    assert lab.vas.home
+    assert rig.vas.home
 
 
 def test_h6_list_into_an_absent_page(request_: Request) -> None:
-    lab, at = request_.lab, 0x7FFE_0000_1000
-    lab.map(at - PAGE, 2 * PAGE)
+    rig, at = request_.rig, 0x7FFE_0000_1000
+    rig.map(at - PAGE, 2 * PAGE)
     listed = dde(SOURCE, 1) * 4
-    lab.user_write(at - 32, listed)
-    lab.away(at)
-    assert lab.paste(crb(0x1E, CSB, dde(at - 32, 4, 4), dde(TARGET, 4)))
-    lab.settle()
-    entry = lab.serve_fault()
+    rig.user_write(at - 32, listed)
+    rig.away(at)
+    assert rig.paste(crb(0x1E, CSB, dde(at - 32, 4, 4), dde(TARGET, 4)))
+    rig.settle()
+    entry = rig.serve_fault()
     assert entry is not None and (int.from_bytes(entry[64:72], "big"), entry[74], entry[75]) == (at, 0, 1)
 
 
 # -------------------------------------------------------------------------- time
 def test_time(request_: Request) -> None:
     """370 ns, then 16 KiB a microsecond of the longer side; paste never finishes a job."""
-    lab = request_.lab
+    rig = request_.rig
     for size in (1, 16384, 40000):
-        begin = lab.machine.now()
+        begin = rig.machine.now()
         request_.start(0x1E, bytes(size))
         assert not request_.outcome().valid
-        lab.settle()
+        rig.settle()
         assert request_.outcome().valid
-        assert lab.machine.now() - begin == STARTUP_NS + -(-size * 1000 // BYTES_PER_US)
+        assert rig.machine.now() - begin == STARTUP_NS + -(-size * 1000 // BYTES_PER_US)
 
 
 def test_cpb_layout_of_a_suspended_dynamic_block(request_: Request) -> None:
@@ -294,4 +294,4 @@ def test_cpb_layout_of_a_suspended_dynamic_block(request_: Request) -> None:
     raw = int.from_bytes(stream, "little") >> 3 & (1 << got.word) - 1
     assert int.from_bytes(got.dht, "little") == raw
     assert got.data == TEXT[: got.tpbc]
-    assert struct.unpack(">I", request_.lab.user_read(CPB + 688, 4))[0] == got.spbc_inflate
+    assert struct.unpack(">I", request_.rig.user_read(CPB + 688, 4))[0] == got.spbc_inflate

@@ -8,11 +8,11 @@ import zlib
 
 import pytest
 from helpers.deflate import STRATEGIES, Bits, flat_table, texts, zlib_raw
-from helpers.nx import CPB, CSB, SOURCE, TARGET, Lab, Outcome, Request, crb, dde
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vmemu.devices.nx_job import Limits
+from vmemu.lab.vas_rig import CPB, CSB, SOURCE, TARGET, Outcome, Request, Rig, crb, dde
 
 TEXT = b"".join(b"line %d of a text that repeats itself; " % i for i in range(600))
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -20,7 +20,7 @@ QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCh
 
 @pytest.fixture(scope="module")
 def request_() -> Request:
-    return Request(Lab())
+    return Request(Rig())
 
 
 def history(out: bytes) -> bytes:
@@ -166,30 +166,30 @@ def test_byte_limits_give_way_only_to_a_waiting_job() -> None:
     """UM 4.4: at the limit, and when another job waits; odd function codes take the low limit."""
     data = TEXT * 8
     for function, waiting, done in ((0x00, True, 128 << 10), (0x01, True, 64 << 10), (0x00, False, len(data))):
-        lab = Lab()
-        lab.vas.engine._limits = Limits(high=128 << 10, low=64 << 10)
-        request = Request(lab, most=1 << 18)
-        lab.map(0x7FFE_0000_0000, 4096)
+        rig = Rig()
+        rig.vas.engine._limits = Limits(high=128 << 10, low=64 << 10)
+        request = Request(rig, most=1 << 18)
+        rig.map(0x7FFE_0000_0000, 4096)
         request.start(function, data)
         if waiting:
-            assert lab.paste(crb(0x1E, 0x7FFE_0000_00F0, dde(SOURCE, 10), dde(TARGET + (1 << 17), 10)))
-        lab.settle()
+            assert rig.paste(crb(0x1E, 0x7FFE_0000_00F0, dde(SOURCE, 10), dde(TARGET + (1 << 17), 10)))
+        rig.settle()
         got = request.outcome()
         assert (got.cc, got.ce, got.spbc) == ((3, 0xA0, done) if waiting else (0, 0x20, done))
         assert zlib.decompress(got.data, -15) == data[:done]
         if waiting:
-            assert lab.user_read(0x7FFE_0000_00F0, 1) == b"\x80"
+            assert rig.user_read(0x7FFE_0000_00F0, 1) == b"\x80"
 
 
 def test_byte_limit_of_a_decompression() -> None:
-    lab = Lab()
-    lab.vas.engine._limits = Limits(high=1000)
-    request = Request(lab)
+    rig = Rig()
+    rig.vas.engine._limits = Limits(high=1000)
+    request = Request(rig)
     stream = zlib_raw(random.Random(5).randbytes(6000), 9)
     request.start(0x10, stream)
-    lab.map(0x7FFE_0000_0000, 4096)
-    assert lab.paste(crb(0x1E, 0x7FFE_0000_00F0, dde(SOURCE, 10), dde(TARGET + 0x8000, 10)))
-    lab.settle()
+    rig.map(0x7FFE_0000_0000, 4096)
+    assert rig.paste(crb(0x1E, 0x7FFE_0000_00F0, dde(SOURCE, 10), dde(TARGET + 0x8000, 10)))
+    rig.settle()
     got = request.outcome()
     assert (got.cc, got.ce) == (3, 0xA0) and 900 <= got.tpbc <= 1000
     assert got.data == zlib.decompress(stream, -15)[: got.tpbc]
@@ -197,8 +197,8 @@ def test_byte_limit_of_a_decompression() -> None:
 
 def test_long_jobs_go_slice_by_slice() -> None:
     """More than one slice on either side, and the same bytes as in one."""
-    lab = Lab()
-    request = Request(lab, most=1 << 20)
+    rig = Rig()
+    request = Request(rig, most=1 << 20)
     data = (TEXT * 50)[: 1 << 20]
     made = request.run(0x00, data)
     assert made.cc == 0 and zlib.decompress(made.data, -15) == data

@@ -7,8 +7,8 @@ import json
 import struct
 
 import pytest
-from helpers.nx import CSB, SOURCE, TARGET, Lab, Request, crb, dde
 
+from vmemu.lab.vas_rig import CSB, SOURCE, TARGET, Request, Rig, crb, dde
 from vmemu.machine.fdt import Node
 from vmemu.protocols.vas import powervm as pv
 
@@ -21,15 +21,15 @@ class Partition:
     """A kernel that makes hypercalls, with one window for PID 5."""
 
     def __init__(self, **options: object) -> None:
-        self.lab = Lab("powervm", **options)
-        self.vcpu = self.lab.machine.vcpus[0]
+        self.rig = Rig("powervm", **options)
+        self.vcpu = self.rig.machine.vcpus[0]
 
     def hcall(self, token: int, *arguments: int) -> tuple[int, ...]:
         """(status, r4, r5, r6, r7)"""
         self.vcpu.set("r3", token)
         for i in range(9):
             self.vcpu.set(f"r{4 + i}", arguments[i] if i < len(arguments) else 0)
-        self.lab.machine.board.hcalls[token](self.vcpu)
+        self.rig.machine.board.hcalls[token](self.vcpu)
         status = self.vcpu.get("r3")
         return (status - (1 << 64) if status >> 63 else status, *(self.vcpu.get(f"r{4 + i}") for i in range(4)))
 
@@ -51,19 +51,19 @@ AWAY = crb(0x1E, CSB, dde(0x1000, 8), dde(TARGET, 8))
 
 
 def test_a_job(partition: Partition) -> None:
-    lab = partition.lab
+    rig = partition.rig
     status, number, paste, completion, fault = partition.allocate()
     assert (status, number, paste) == (0, 1, 0x0008_0000_0001_0000)
     assert (completion, fault) == (pv.COMPLETION_INTERRUPT + 1, pv.FAULT_INTERRUPT + 1)
-    request = Request(lab, window=1)
-    assert not lab.paste(crb(0x1E, CSB, dde(SOURCE, 8), dde(TARGET, 8)), 1)  # H18: paste before modify
+    request = Request(rig, window=1)
+    assert not rig.paste(crb(0x1E, CSB, dde(SOURCE, 8), dde(TARGET, 8)), 1)  # H18: paste before modify
     assert partition.hcall(pv.H_MODIFY, 1, 5, 0, FLAGS, 0)[0] == H_SUCCESS
     assert request.run(0x1E, b"abc").data == b"abc"
     request.start(0x1E, b"abc")
-    assert not lab.paste(AWAY, 1)  # its one credit is out
-    lab.settle()
+    assert not rig.paste(AWAY, 1)  # its one credit is out
+    rig.settle()
     assert partition.hcall(pv.H_DEALLOCATE, 1)[0] == H_SUCCESS
-    assert not lab.paste(AWAY, 1) and partition.hcall(pv.H_DEALLOCATE, 1)[0] == H_PARAMETER
+    assert not rig.paste(AWAY, 1) and partition.hcall(pv.H_DEALLOCATE, 1)[0] == H_PARAMETER
 
 
 def test_h18_allocation(partition: Partition) -> None:
@@ -83,45 +83,45 @@ def test_h18_modify(partition: Partition) -> None:
         ((number, 5, 0, FLAGS, 0), H_SUCCESS),
     ):  # fmt: skip
         assert partition.hcall(pv.H_MODIFY, *arguments)[0] == status, arguments
-    Request(partition.lab, window=number)
-    assert partition.lab.paste(AWAY, number)
+    Request(partition.rig, window=number)
+    assert partition.rig.paste(AWAY, number)
     assert partition.hcall(pv.H_MODIFY, number, 5, 0, FLAGS, 0)[0] == H_BUSY
     assert partition.hcall(pv.H_MODIFY, number, 5, 0, 1 << 63, 0)[0] == H_SUCCESS  # close
 
 
 def test_h18_faults(partition: Partition) -> None:
-    lab, number = partition.lab, partition.window()
-    Request(lab, window=number)
+    rig, number = partition.rig, partition.window()
+    Request(rig, window=number)
     assert partition.hcall(pv.H_GET_NX_FAULT, number, BUFFER)[0] == pv.H_NOT_FOUND
-    assert lab.paste(AWAY, number)
-    lab.settle()
+    assert rig.paste(AWAY, number)
+    rig.settle()
     assert partition.hcall(pv.H_DEALLOCATE, number)[0] == pv.H_LONG_BUSY_1_MSEC
     assert partition.hcall(pv.H_DEALLOCATE, number)[0] == pv.H_LONG_BUSY_1_MSEC
     for buffer in (BUFFER + 64, 1 << 40, (1 << 64) - 128):
         assert partition.hcall(pv.H_GET_NX_FAULT, number, buffer)[0] == H_PRIVILEGE
     assert partition.hcall(pv.H_GET_NX_FAULT, 9, BUFFER)[0] == H_PARAMETER
-    assert not lab.vas.home
+    assert not rig.vas.home
     assert partition.hcall(pv.H_GET_NX_FAULT, number, BUFFER)[0] == H_SUCCESS
-    entry = lab.read(BUFFER, 128)
+    entry = rig.read(BUFFER, 128)
     assert entry[:64] == AWAY[:64] and struct.unpack(">QHBBI", entry[64:80]) == (0x1000, 0, 0, 3, number)
-    assert lab.vas.home and partition.hcall(pv.H_DEALLOCATE, number)[0] == H_SUCCESS
+    assert rig.vas.home and partition.hcall(pv.H_DEALLOCATE, number)[0] == H_SUCCESS
 
 
 @pytest.mark.parametrize("dropped", [False, True])
 def test_one_interrupt_for_each_fault(dropped: bool) -> None:
     """The guest counts interrupts, not entries. With the bug, a fault during the handler has none, and its program waits for ever."""
     partition = Partition(bugs=("vas-irq-dropped",) if dropped else ())
-    lab, number = partition.lab, partition.window()
-    Request(lab, window=number)
-    xics, source = lab.facility.board.xics, pv.FAULT_INTERRUPT + number
+    rig, number = partition.rig, partition.window()
+    Request(rig, window=number)
+    xics, source = rig.facility.board.xics, pv.FAULT_INTERRUPT + number
     xics.set_cppr(0, 0xFF)
     assert xics.set_xive(source, 0, 5)
-    assert lab.paste(AWAY, number)
-    lab.settle()
+    assert rig.paste(AWAY, number)
+    rig.settle()
     assert xics.xirr(0) & 0xFFFFFF == source
     assert partition.hcall(pv.H_GET_NX_FAULT, number, BUFFER)[0] == H_SUCCESS
-    assert lab.paste(AWAY, number)  # before the handler's end
-    lab.settle()
+    assert rig.paste(AWAY, number)  # before the handler's end
+    rig.settle()
     xics.eoi(0, 0xFF << 24 | source)
     assert (xics.xirr(0) & 0xFFFFFF == source) != dropped
     xics.eoi(0, 0xFF << 24 | source)
@@ -136,7 +136,7 @@ def test_capabilities(partition: Partition) -> None:
         (pv.H_QUERY_NX_CAPABILITIES, 1, b"NX_Gzip " + struct.pack(">QQQ", 1048576, 32768, 32768)),
     ):
         assert partition.hcall(call, kind, BUFFER)[0] == H_SUCCESS
-        assert partition.lab.read(BUFFER, len(want)) == want
+        assert partition.rig.read(BUFFER, len(want)) == want
         assert partition.hcall(call, kind, BUFFER + 128)[0] == H_PRIVILEGE
         assert partition.hcall(call, kind, 1 << 40)[0] == H_PRIVILEGE
         assert partition.hcall(call, 3, BUFFER)[0] == H_PARAMETER
@@ -146,7 +146,7 @@ def test_capabilities(partition: Partition) -> None:
 def test_query(partition: Partition) -> None:
     number = partition.window()
     assert partition.hcall(pv.H_QUERY_WINDOW, number, BUFFER)[0] == H_SUCCESS
-    version, kind, status, credits_, pid, paste, _, fault = struct.unpack_from(">HBBH2xI4xQII", partition.lab.read(BUFFER, 88))
+    version, kind, status, credits_, pid, paste, _, fault = struct.unpack_from(">HBBH2xI4xQII", partition.rig.read(BUFFER, 88))
     assert (version, kind, status, credits_, pid) == (1, 1, 1, 1, 5)
     assert (paste, fault) == (0x0008_0000_0000_0000 + (number << 16), pv.FAULT_INTERRUPT + number)
     assert partition.hcall(pv.H_QUERY_WINDOW, number, 8)[0] == H_PRIVILEGE
@@ -155,14 +155,14 @@ def test_query(partition: Partition) -> None:
 
 def test_state_and_tree(partition: Partition) -> None:
     number = partition.window()
-    Request(partition.lab, window=number)
-    assert partition.lab.paste(AWAY, number)
-    partition.lab.settle()
-    saved = json.loads(json.dumps(partition.lab.facility.save()))
-    partition.lab.facility.vas.reset()
-    partition.lab.facility.load(saved)
-    assert json.loads(json.dumps(partition.lab.facility.save())) == saved
+    Request(partition.rig, window=number)
+    assert partition.rig.paste(AWAY, number)
+    partition.rig.settle()
+    saved = json.loads(json.dumps(partition.rig.facility.save()))
+    partition.rig.facility.vas.reset()
+    partition.rig.facility.load(saved)
+    assert json.loads(json.dumps(partition.rig.facility.save())) == saved
     assert partition.hcall(pv.H_GET_NX_FAULT, number, BUFFER)[0] == H_SUCCESS
     root = Node()
-    partition.lab.facility.describe(root)
+    partition.rig.facility.describe(root)
     assert root.find("ibm,platform-facilities").find("ibm,compression-v1")

@@ -93,3 +93,16 @@ def snapshot(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
 def reset(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
     """Executions a second of the smallest scenario, reset in place. Exit status 1 when the goal is missed."""
     return _travel("resets", isas, repeat, json_path)
+
+
+@bench.command()
+@click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N", help="Best of N measurements.")
+@click.option("--json", "json_path", metavar="FILE", help="Write the figures to FILE; - is stdout.")
+def nx(repeat: int, json_path: str | None) -> int:
+    """The gzip engine: host MB/s, faults handled a second, virtual time of faulting. Exit status 1 when a goal is missed."""
+    report = None if json_path is None else open_output(json_path, "--json")
+    result = _lab("bench.nx").measure(repeat, click.echo)
+    if report is not None:
+        report.write(json.dumps(result.to_json(), indent=2) + "\n")
+        report.flush()
+    return 0 if result.ok else 1

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A machine without a guest: the test plays kernel and programs, with page tables of its own.
+"""A switchboard without a guest: Python plays kernel and programs, with page tables of its own. For tests and benchmarks.
 
-Process `pid` has one 4-level radix tree over 48 bits. `Lab.map` enters 4 KiB pages; `away` swaps a page out.
+Process `pid` has one 4-level radix tree over 48 bits. `Rig.map` enters 4 KiB pages; `away` swaps a page out.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from typing import Any
 from vmemu.clock.choices import Choices
 from vmemu.core import PageState, lib
 from vmemu.devices import vas_mmio as mmio
-from vmemu.devices.vas import PASTE_BASE, Vas, Window
+from vmemu.devices.vas import PASTE_BASE, Vas
 from vmemu.machine.boot import BootOptions, build
 from vmemu.protocols.vas.facility import VasFacility
 from vmemu.protocols.vas.native import HVWC_BASE, PORT
-from vmemu.protocols.vas.powervm import PowervmVas
 
 PAGE = 4096
 PROCESS_TABLE, TREES, RX_FIFO, FAULT_FIFO = 0x10000, 0x20000, 0x80000, 0x100000
@@ -27,11 +26,11 @@ MASK64 = (1 << 64) - 1
 RX, FAULT, SEND = 0, 1, 2
 
 
-class Lab:
-    """`--vas` machine of 16 MiB; window 0 receives, 1 takes faults, 2 sends for PID 5 (native)."""
+class Rig:
+    """A machine with `--vas`; window 0 receives, 1 takes faults in a FIFO of `fifo` bytes, 2 sends for PID 5 (native)."""
 
-    def __init__(self, vas: str = "native", fifo: int = FAULT_SIZE, rx: int = 32 << 10, **options: Any) -> None:
-        self.machine = build(BootOptions(image="", vas=vas, memory="16M", **options), "ppc64", Choices())
+    def __init__(self, vas: str = "native", fifo: int = FAULT_SIZE, memory: str = "16M", **options: Any) -> None:
+        self.machine = build(BootOptions(image="", vas=vas, memory=memory, **options), "ppc64", Choices())
         facility = self.machine.facilities["vas"]
         assert isinstance(facility, VasFacility)
         self.facility: VasFacility = facility
@@ -44,7 +43,7 @@ class Lab:
             vcpu.set("prtbl", PROCESS_TABLE)  # 256 entries
         if vas == "native":
             self.write(FAULT_FIFO, b"\xff" * fifo)
-            self.open_fifo(RX, RX_FIFO, rx, mmio.WINCTL.set(0, OPEN=1, NX_WIN=1, PIN=1))
+            self.open_fifo(RX, RX_FIFO, 32 << 10, mmio.WINCTL.set(0, OPEN=1, NX_WIN=1, PIN=1))
             self.open_fifo(FAULT, FAULT_FIFO, fifo, mmio.WINCTL.set(0, OPEN=1, FAULT_WIN=1, PIN=1))
             self.open_send()
 
@@ -143,13 +142,6 @@ class Lab:
     def map_page(self, ea: int, gpa: int, *, pid: int = 5, rights: int = READ | WRITE) -> None:
         self.write(self._entry(ea, pid), (VALID | LEAF | gpa | rights).to_bytes(8, "big"))
 
-    def unmap(self, ea: int, pid: int = 5) -> int:
-        """Take a page away; its entry, for `restore`."""
-        at = self._entry(ea, pid)
-        entry = int.from_bytes(self.read(at, 8), "big")
-        self.write(at, bytes(8))
-        return entry
-
     def gpa(self, ea: int, pid: int = 5) -> int:
         entry = int.from_bytes(self.read(self._entry(ea, pid), 8), "big")
         assert entry & VALID, hex(ea)
@@ -201,15 +193,6 @@ class Lab:
         assert self.facility.invariants() == []
 
 
-def powervm(lab: Lab) -> PowervmVas:
-    assert isinstance(lab.facility, PowervmVas)
-    return lab.facility
-
-
-def window(lab: Lab, number: int = SEND) -> Window:
-    return lab.vas.windows[number]
-
-
 # ----------------------------------------------------------------------- requests
 def dde(address: int, length: int, count: int = 0, reserved: int = 0) -> bytes:
     return struct.pack(">HBBIQ", reserved, count, 0, length, address)
@@ -229,30 +212,30 @@ CPB = CSB + 16
 class Request:
     """One program's request block (CSB at +0xf0, CPB behind it), source and target buffers in process `pid`."""
 
-    def __init__(self, lab: Lab, most: int = 1 << 16, room: int | None = None, pid: int = 5, window: int = SEND) -> None:
-        self.lab, self.pid, self.window = lab, pid, window
-        lab.map(BLOCK, PAGE, pid=pid)
-        lab.map(SOURCE, most, pid=pid)
-        lab.map(TARGET, room or most, pid=pid)
+    def __init__(self, rig: Rig, most: int = 1 << 16, room: int | None = None, pid: int = 5, window: int = SEND) -> None:
+        self.rig, self.pid, self.window = rig, pid, window
+        rig.map(BLOCK, PAGE, pid=pid)
+        rig.map(SOURCE, most, pid=pid)
+        rig.map(TARGET, room or most, pid=pid)
         self.most, self.room = most, room or most
 
     def cpb_in(
         self, *, crc: int = 0, adler: int = 1, history: int = 0, subc: int = 0, sfbt: int = 0, word: int = 0, dht: bytes = b"",
     ) -> None:  # fmt: skip
         head = struct.pack(">I", adler) + crc.to_bytes(4, "little") + struct.pack(">HBBBBH", history // 16 << 4, 0, subc, 0, sfbt, word)
-        self.lab.user_write(CPB, head + dht, self.pid)
+        self.rig.user_write(CPB, head + dht, self.pid)
 
     def start(self, function: int, data: bytes, *, target: int | None = None) -> bytes:
         """Put the source there, clear CSB, and paste. The CRB."""
-        self.lab.user_write(SOURCE, data, self.pid)
-        self.lab.user_write(CSB, bytes(16), self.pid)
+        self.rig.user_write(SOURCE, data, self.pid)
+        self.rig.user_write(CSB, bytes(16), self.pid)
         block = crb(function, CSB, dde(SOURCE, len(data)), dde(TARGET, self.room if target is None else target))
-        assert self.lab.paste(block, self.window)
+        assert self.rig.paste(block, self.window)
         return block
 
     def run(self, function: int, data: bytes, *, target: int | None = None) -> Outcome:
         self.start(function, data, target=target)
-        self.lab.settle()
+        self.rig.settle()
         return self.outcome()
 
     def outcome(self) -> Outcome:
@@ -263,11 +246,11 @@ class Outcome:
     """CSB and CPB output as a program reads them."""
 
     def __init__(self, request: Request) -> None:
-        lab, pid = request.lab, request.pid
-        raw = lab.user_read(CSB, 16, pid)
+        rig, pid = request.rig, request.pid
+        raw = rig.user_read(CSB, 16, pid)
         self.valid, self.cc, self.ce = raw[0] == 0x80, raw[2], raw[3]
         self.tpbc, self.address = struct.unpack(">IQ", raw[4:])
-        out = lab.user_read(CPB + 384, 1668 - 384, pid)
+        out = rig.user_read(CPB + 384, 1668 - 384, pid)
         self.adler, self.crc = int.from_bytes(out[:4], "big"), int.from_bytes(out[4:8], "little")
         self.raw_sums = out[:8]
         self.tebc, self.sfbt = out[9] & 7, out[13] & 15
@@ -277,4 +260,4 @@ class Outcome:
         self.spbc_inflate = int.from_bytes(out[304:308], "big")
         self.counts = struct.unpack(">316I", out[16 : 16 + 1264])
         self.spbc_counts = int.from_bytes(out[1280:1284], "big")
-        self.data = lab.user_read(TARGET, min(self.tpbc, request.room), pid)
+        self.data = rig.user_read(TARGET, min(self.tpbc, request.room), pid)
