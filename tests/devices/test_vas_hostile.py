@@ -210,6 +210,45 @@ def test_receive_fifo_holds_real_bytes() -> None:
     assert entry[:64] == block[:64] and entry[64:80] == (SEND).to_bytes(4, "big") + bytes(12) and entry[80:] == block[80:]
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, 2**32), st.sampled_from((*range(0x17), 0x1E, 0x1F, 0x20, 0x80)), st.binary(min_size=304, max_size=304),
+    st.binary(max_size=600),
+)  # fmt: skip
+def test_any_request_ends_once(rig_: Rig, seed: int, function: int, cpb: bytes, source: bytes) -> None:
+    """Random CPB input, source and DDEs: a CSB with a known code, or one fault that names an address; all credits home."""
+    rng = random.Random(seed)
+
+    def descriptor(base: int) -> bytes:
+        address = base if rng.random() < 0.8 else rng.choice((BLOCK + 0x800, 0, (1 << 64) - 5, TARGET + 0xFFF0, base + 1))
+        count = 0 if rng.random() < 0.7 else rng.choice((1, 3, 255))
+        return dde(address, rng.choice((0, 1, 16, len(source), 600, 5000, 0xFFFFFFFF)), count, 0 if rng.random() < 0.9 else 1)
+
+    rig_.user_write(SOURCE, source or b"x")
+    rig_.user_write(CSB, bytes(16))
+    rig_.user_write(CSB + 16, cpb)
+    rig_.user_write(BLOCK + 0x800, b"".join(descriptor(SOURCE) for _ in range(8)))
+    assert rig_.paste(crb(function, CSB, descriptor(SOURCE), descriptor(TARGET)))
+    rig_.settle()
+    raw = rig_.user_read(CSB, 16)
+    entry = rig_.next_fault()
+    assert (raw[0] == 0x80) != (entry is not None)
+    if entry is None:
+        assert raw[2] in (0, 1, 3, 13, 14, 17, 21, 30, 31, 33, 64, 66, 67, 68) and raw[3] in (0x20, 0xA0, 0x60)
+        assert (raw[3] == 0x60) <= (raw[4:8] == bytes(4))
+    else:
+        rig_.set(FAULT, mmio.LRX_WCRED_ADDER, 1 << 48)
+        rig_.set(SEND, mmio.TX_WCRED_ADDER, 1 << 48)
+    assert rig_.vas.home
+
+
+@pytest.fixture(scope="module")
+def rig_() -> Rig:
+    rig = Rig()
+    Request(rig)
+    return rig
+
+
 # ---------------------------------------------------------------- window contexts
 def test_windows_that_make_no_sense_stay_closed() -> None:
     rig = Rig()
