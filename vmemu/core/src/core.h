@@ -97,7 +97,7 @@ struct event event_now(struct machine *, struct vcpu *);/* time, place and task 
 void sense(struct vcpu *, u64 va, const u8 *page);      /* the architecture's sense(), and returns when traced */
 
 /* ----------------------------------------------------------------- tokens */
-struct table { u64 *keys, *vals; u32 mask, live; };     /* open addressing, backward-shift deletion; key 0 is reserved */
+struct table { u64 *keys; u32 mask, live; };            /* keys[2i], its value in keys[2i + 1]; key 0 is reserved (tokens.c) */
 int table_init(struct table *, u32 capacity_log2);
 void table_free(struct table *);
 int table_put(struct table *, u64 key, u64 val);        /* 1 inserted, 0 replaced, -1 no memory or key 0; grows at 50 % */

@@ -147,10 +147,10 @@ u32 table_dump(const struct table *t, u64 *out)
 {
     u32 n = 0;
 
-    for (u32 i = 0; i <= t->mask && n < t->live; i++)
-        if (t->keys[i]) {
-            out[2 * n] = t->keys[i];
-            out[2 * n + 1] = t->vals[i];
+    for (u64 i = 0; i <= t->mask && n < t->live; i++)
+        if (t->keys[2 * i]) {
+            out[2 * n] = t->keys[2 * i];
+            out[2 * n + 1] = t->keys[2 * i + 1];
             n++;
         }
     return n;

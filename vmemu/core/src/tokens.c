@@ -17,7 +17,6 @@ int table_init(struct table *t, u32 log2)
 {
     t->mask = (1u << log2) - 1;
     t->live = 0;
-    t->vals = NULL;
     t->keys = calloc((size_t)t->mask + 1, sizeof(struct cell));
     return t->keys ? 0 : core_fail("no memory for a table of %u cells", t->mask + 1);
 }

@@ -98,6 +98,8 @@ class Sns:
         if self.area is not None and not self.replace:
             raise Refused(H_BUSY)  # LoPAR is silent; nothing that is under way may be lost
         self.area = Area(address, size, self._trigger(address))
+        if not self.profile.has(Defect.A6):
+            self._look(self.area)
 
     def deregister(self) -> None:
         self.area = None
