@@ -239,7 +239,8 @@ class NetCard:
         rings = {name: [ring.base, ring.size, ring.head, ring.tail] for name, ring in (("tx", self.tx), ("rx", self.rx))}
         return {
             "version": 1, "control": self.control, "cause": int(self.cause), **rings, "error": [self.error, self.error_at],
-            "due": self._due, "wire": self._wire.hex(), "upper": list(self._upper), "counters": [getattr(self.counters, f.name) for f in fields(Counters)],
+            "due": self._due, "wire": self._wire.hex(), "upper": list(self._upper),
+            "counters": [getattr(self.counters, f.name) for f in fields(Counters)],
         }  # fmt: skip
 
     def load(self, state: State) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vmemu.core import PageFlag, PageState
 from vmemu.devices.base import State
 from vmemu.devices.netcard import Bridge, DmaError, NetCard
 from vmemu.machine.board import Outcome
@@ -169,8 +170,9 @@ class Tce(Facility):
                 wrong.append(f"W1: frame {frame} has {has} references besides the guest's, tables name it {times} times")
         if int(host.ptr.held) != len(named):
             wrong.append(f"W1: {int(host.ptr.held)} pages are counted as held, tables name {len(named)}")
+        clean = self._clean_frames() if named else set()
         for table, index, mapped in self.entries():
-            if mapped & WRITE and not self._is_dirty(mapped >> 12):
+            if mapped & WRITE and mapped >> 12 in clean:
                 wrong.append(f"W6: the page of entry {index} of {table.liobn:#x} is device-writable and clean")
         if host.ptr.early_drops:
             wrong.append(f"W6: {int(host.ptr.early_drops)} pages were let go while a device could reach them")
@@ -181,10 +183,11 @@ class Tce(Facility):
                   if host.cpu(v.id).marker or host.cpu(v.id).list_page or host.cpu(v.id).stray]  # fmt: skip
         return wrong
 
-    def _is_dirty(self, frame: int) -> bool:
+    def _clean_frames(self) -> set[int]:
+        """Frames whose guest page has not been written since it came from the store."""
         core = self.machine.core
-        page = int(core.ptr.frames[frame].page) if frame < int(core.ptr.nframes) else 0xFFFFFFFF
-        return page == 0xFFFFFFFF or bool(core.page(page).flags & 2)
+        pages = (core.page(index) for index in core.not_zero_pages())
+        return {int(p.frame) for p in pages if p.state == PageState.RESIDENT and not p.flags & PageFlag.DIRTY}
 
     def summary(self) -> dict[str, Any]:
         host = self.host

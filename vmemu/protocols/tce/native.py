@@ -25,6 +25,7 @@ ffi, lib = _tce.ffi, _tce.lib
 GIVEN, MAPPED = 0, 1
 HELPERS = ("2013-05", "2013-06-05", "2013-06-27", "2013-07-15", "v7")
 HEAD, TAIL, LARGE, GUEST = 1, 2, 4, 8
+COMPOUND = (HEAD, TAIL)
 ENTRIES_PER_PAGE = 512
 
 

@@ -51,12 +51,17 @@ class Virtual:
         table = self.host.tables[place.table]
         if call.token is Token.GET:
             return H_SUCCESS, self.host.read(table, GIVEN, place.index)
-        values = self._values(vcpu, call, place)
+        return self._check(vcpu, table, place.index, self._values(vcpu, call, place), [])
+
+    def _check(self, vcpu: CoreVcpu, table: Table, index: int, values: list[int], mapped: list[int]) -> Answer:
+        """Every entry is looked at before the first is stored, or before its turn comes, as the profile has it."""
         bad = first_bad(self.rules, self.kernel.is_memory, values)
         if bad is None:
-            return self._change(vcpu, table, place.index, values, [])
-        if not self.rules.all_or_none:  # entry by entry: what came before the bad one is done
-            self._change(vcpu, table, place.index, values[: bad[0]], [])
+            return self._change(vcpu, table, index, values, mapped)
+        if self.rules.all_or_none:
+            self.kernel.unpin_all(mapped)
+        else:
+            self._change(vcpu, table, index, values[: bad[0]], mapped)
         raise No(bad[1])
 
     def _find(self, liobn: int) -> tuple[int, Table] | None:
@@ -88,7 +93,7 @@ class Virtual:
         if marker is Marker.DROP_OLD:
             self.kernel.unpin_all(mapped[num:])
             return H_SUCCESS, None
-        return self._change(vcpu, table, index, given, mapped[:num])
+        return self._check(vcpu, table, index, given, mapped[:num])
 
     def _change(self, vcpu: CoreVcpu, table: Table, index: int, values: list[int], mapped: list[int]) -> Answer:
         """References for the entries that have none yet, then the exchange, then the old ones' references.

@@ -87,16 +87,16 @@ static int get_one(struct tce_host *h, u64 tce, struct got *g)
     return R_NONE;
 }
 
-static bool put_one(struct tce_host *h, u64 mapped)
+static int put_one(struct tce_host *h, u64 mapped)
 {
     u64 at = realmode_pfn_to_page(h, mapped >> PAGE_SHIFT);
 
     if (!at)
-        return false;
+        return R_NO_PAGE_STRUCT;
     struct page *p = lin(h, at, sizeof *p);
     if (h->bugs & BUG_DIRTY_COMPOUND && mapped & TCE_WRITE && p->flags & PG_TAIL)
         breach(h, "the head of a compound page, at %#llx, was marked dirty", (unsigned long long)p->head);
-    return !(p->flags & PG_COMPOUND) && drop(h, p);
+    return p->flags & PG_COMPOUND ? R_COMPOUND : drop(h, p) ? R_NONE : R_LAST_REFERENCE;
 }
 
 /* -------------------------------------------------------------- one change */
@@ -126,7 +126,7 @@ static void clear_first(struct change *x)
 {
     u64 *given = table_slot(x->h, x->t, GIVEN, x->index), *mapped = table_slot(x->h, x->t, MAPPED, x->index);
 
-    if (!mapped || !*mapped || !put_one(x->h, be64(*mapped)))
+    if (!mapped || !*mapped || put_one(x->h, be64(*mapped)))
         return;
     *given = *mapped = 0;
     table_flush(x->h);
@@ -167,13 +167,13 @@ static bool has_pages(const struct change *x)
     return true;
 }
 
-static bool drop_old(struct change *x, u32 i)
+static int drop_old(struct change *x, u32 i)
 {
     u64 old = x->mapped[i];
     const u64 *now = table_slot(x->h, x->t, MAPPED, x->index + i);
 
     if (!old)
-        return true;
+        return R_NONE;
     if (now && be64(*now) == old && (x->given[i] ^ old) & TCE_PERMS)
         x->h->early_drops++;                            /* a device can still reach it */
     return put_one(x->h, old);
@@ -198,7 +198,7 @@ static void drop_early(struct change *x)
         const u64 *now = table_slot(x->h, x->t, MAPPED, x->index + i);
         u64 wanted = x->mapped[i];
         x->mapped[i] = now ? be64(*now) : 0;
-        bool gone = drop_old(x, i);
+        bool gone = drop_old(x, i) == R_NONE;
         x->mapped[i] = wanted;
         exchange(x, i);
         if (gone)
@@ -227,9 +227,11 @@ static int change(struct change *x)
     }
     table_unlock(x->t);
     h->entries += x->n;
-    for (u32 i = 0; i < x->n; i++)
-        if (!drop_old(x, i))
-            return stop(x, MARK_DROP_OLD, i, R_LAST_REFERENCE);
+    for (u32 i = 0; i < x->n; i++) {
+        why = drop_old(x, i);
+        if (why)
+            return stop(x, MARK_DROP_OLD, i, why);
+    }
     return R_NONE;
 }
 
@@ -277,7 +279,7 @@ static int stuff(struct change *x, const u64 a[4])
 
     if (x->h->bugs & BUG_WRAP && why == R_ARGUMENTS && !a[2])
         return stuff_wrapping(x, a[0], a[1], a[3]);
-    if (why || odd(a[2]))
+    if (why || a[2] & TCE_PERMS)                        /* to map with STUFF is not legal everywhere, and rare */
         return why ? why : R_ARGUMENTS;
     for (u32 i = 0; i < x->n; i++)
         x->given[i] = a[2];
@@ -315,8 +317,9 @@ static int indirect(struct change *x, const u64 a[4])
     why = change(x);
     if (why)
         return why;
-    if (!put_one(h, x->c->list_page))
-        return stop(x, MARK_PUT_LIST, x->n, R_LAST_REFERENCE);
+    why = put_one(h, x->c->list_page);
+    if (why)
+        return stop(x, MARK_PUT_LIST, x->n, why);
     x->c->list_page = 0;
     return R_NONE;
 }

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A machine whose DMA windows are called without a guest, and a plain model of what the calls must do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from vmemu.clock.choices import Choices
+from vmemu.core import PAGE_SIZE, PageFlag, PageState
+from vmemu.core import lib as core_lib
+from vmemu.machine.boot import BootOptions, build
+from vmemu.protocols.tce.facility import LIOBN, WINDOW_BASE, Tce
+from vmemu.protocols.tce.native import COMPOUND, GIVEN
+from vmemu.protocols.tce.wire import Call, Refusal, Token
+
+GET, PUT, STUFF, INDIRECT = Token.GET, Token.PUT, Token.STUFF, Token.INDIRECT
+OK, HARDWARE, FUNCTION, PARAMETER, P4, FULL = 0, -1, -2, -4, -57, -44
+MASK = (1 << 64) - 1
+#: Where lists lie: the last page of memory.
+ENTRIES = 1 << 16
+
+
+class Bench:
+    """One machine. `enter`: at which level a call begins: 0 real mode, 1 virtual mode, 2 user space."""
+
+    def __init__(self, memory: str = "1M", resident: str | None = None, profile: str = "papr", **options: Any) -> None:
+        self.machine = build(BootOptions(image="", memory=memory, resident=resident, tce=profile, **options), "ppc64", Choices())
+        self.core = self.machine.core
+        found = self.machine.facilities["tce"]
+        assert isinstance(found, Tce)
+        self.tce, self.host, self.vcpu = found, found.host, self.machine.vcpus[0]
+        self.host.ptr.limit = MASK
+        self.pages = self.machine.memory_size // PAGE_SIZE
+        self.list_gpa = (self.pages - 1) * PAGE_SIZE
+
+    # ---------------------------------------------------------------- calls
+    def call(self, token: Token, liobn: int, ioba: int, value: int = 0, count: int = 1, enter: int = 0) -> tuple[int, int | None]:
+        """The code that the guest gets, and r4."""
+        if enter == 0 and self.host.ptr.real_mode and not token.name.startswith("_"):
+            why, result = self.host.real_call(0, token, liobn, ioba, value, count)
+            self.host.check()
+            self.refused = why
+            if why is Refusal.NONE:
+                return OK, result if token is GET else None
+        call = Call.of(token, liobn, ioba, value, count)
+        if enter == 2 or self.tce.ladder.virtual is None:
+            answer = self.tce.ladder.user.call(self.vcpu, call)
+            assert isinstance(answer, tuple)
+            return answer
+        return self.tce.ladder.call(self.vcpu, call)
+
+    def put(self, index: int, value: int, enter: int = 0) -> int:
+        return self.call(PUT, LIOBN, self.at(index), value, enter=enter)[0]
+
+    def stuff(self, index: int, value: int, count: int, enter: int = 0) -> int:
+        return self.call(STUFF, LIOBN, self.at(index), value, count, enter)[0]
+
+    def indirect(self, index: int, values: list[int], enter: int = 0, count: int | None = None) -> int:
+        data = b"".join((v & MASK).to_bytes(8, "big") for v in values)
+        self.machine.write_guest(self.list_gpa, data[:PAGE_SIZE])
+        self.core.page(self.core.index(self.list_gpa)).flags |= PageFlag.ACCESSED | PageFlag.DIRTY
+        return self.call(INDIRECT, LIOBN, self.at(index), self.list_gpa, len(values) if count is None else count, enter)[0]
+
+    def get(self, index: int, enter: int = 0) -> int:
+        code, value = self.call(GET, LIOBN, self.at(index), enter=enter)
+        assert code == OK and value is not None
+        return value
+
+    @staticmethod
+    def at(index: int) -> int:
+        return WINDOW_BASE + index * PAGE_SIZE & MASK
+
+    def entries(self) -> dict[int, int]:
+        """The first window, as it was given; without zeros."""
+        found, table = {}, self.tce.window
+        for number in self.host.pages_of(table, GIVEN):
+            data = bytes(self.host.page_bytes(table, GIVEN, number))
+            for i in range(512):
+                value = int.from_bytes(data[8 * i : 8 * i + 8], "big")
+                if value:
+                    found[number * 512 + i] = value
+        return found
+
+    def check(self) -> None:
+        """What must hold between two calls: W1, W6, W7, W11 of the facility's own audit."""
+        wrong = self.tce.invariants()
+        assert not wrong, "\n".join(wrong)
+
+    # ---------------------------------------------------------------- pages
+    def page(self, page: int) -> Any:
+        return self.core.page(page)
+
+    def touch(self, page: int) -> int:
+        """The guest writes to the page: resident, dirty, young. Its frame."""
+        self.machine.write_guest(page * PAGE_SIZE, b"t")
+        self.page(page).flags |= PageFlag.ACCESSED | PageFlag.DIRTY
+        return int(self.page(page).frame)
+
+    def clean(self, page: int, *flags: PageFlag) -> None:
+        """Resident, without these flags."""
+        self.touch(page)
+        for flag in flags:
+            self.page(page).flags &= ~flag
+
+    def swap_out(self, page: int) -> bool:
+        """False: somebody keeps it."""
+        return bool(self.page(page).state == PageState.RESIDENT and core_lib.s2_swap_out(self.core.ptr, page) == 0)
+
+    def discard(self, page: int) -> bool:
+        """The guest gives the page back: a balloon."""
+        return bool(core_lib.s2_discard(self.core.ptr, page) == 0)
+
+    def make_compound(self, pages: list[int]) -> None:
+        """These pages become one: the first is the head. None may be under a TCE."""
+        frames = [self.touch(page) for page in pages]
+        for frame in frames:
+            self.host.set_page(frame, self.host.flags(frame) | COMPOUND[frame != frames[0]], self.host.count(frame), frames[0])
+
+    def split(self, pages: list[int]) -> None:
+        for page in pages:
+            if self.page(page).state == PageState.RESIDENT:
+                frame = int(self.page(page).frame)
+                self.host.set_page(frame, self.host.flags(frame) & ~3, self.host.count(frame))
+
+    def close(self) -> None:
+        self.machine.close()
+
+
+@contextmanager
+def bench(**options: Any) -> Iterator[Bench]:
+    made = Bench(**options)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@dataclass
+class Model:
+    """The window as a dictionary, by the text of LoPAR (papr) or by what the table of implementations says (kvm, kvm-4.14, qemu)."""
+
+    profile: str
+    pages: int
+    table: dict[int, int] = field(default_factory=dict)
+
+    def _bad(self, value: int, kernel: bool) -> bool:
+        """Is this entry refused, when the first level that has an opinion is asked?"""
+        if value & 3 == 0:
+            return False
+        reserved, memory = value & 0xFFC != 0, value >> 12 < self.pages
+        if self.profile == "papr":
+            return reserved or not memory
+        return self.profile == "kvm-4.14" and kernel and (reserved or not memory)
+
+    def set(self, index: int, value: int) -> None:
+        self.table.pop(index, None)
+        if value:
+            self.table[index] = value
+
+    def call(self, token: Token, liobn: int, ioba: int, values: list[int], count: int, value: int, kernel: bool = True) -> int:
+        """The code; `values`: the list of INDIRECT. `kernel`: the call passes the kernel's levels."""
+        papr, kvm = self.profile == "papr", self.profile.startswith("kvm") and kernel
+        qemu = not papr
+        if token is INDIRECT:
+            if count > 512:
+                return PARAMETER
+            if liobn >> 63 and papr:
+                return FUNCTION
+        if liobn & 0xFFFF_FFFF != LIOBN or (papr and liobn >> 32):
+            return PARAMETER
+        known = not liobn >> 32  # the kernel compares all of it, QEMU 32 bits
+        if ioba & 0xFFF and (papr or (kvm and known)):
+            return PARAMETER
+        index = (ioba >> 12) - (WINDOW_BASE >> 12)
+        if not 0 <= index < ENTRIES:
+            return PARAMETER
+        if token is STUFF:
+            if papr and count > 512:
+                return P4
+            if kvm and known and value & 3:
+                return PARAMETER
+            values = [value]
+        if token is PUT:
+            values, count = [value], 1
+        if index + count > ENTRIES:
+            return PARAMETER
+        if count == 0:
+            return PARAMETER if qemu and not (kvm and known) else OK
+        wanted = values * count if token is STUFF else values
+        for i, v in enumerate(wanted):
+            if self._bad(v, kernel and known):
+                if papr:
+                    return PARAMETER
+                for k in range(i):
+                    self.set(index + k, wanted[k])
+                return PARAMETER
+        for i, v in enumerate(wanted):
+            self.set(index + i, v)
+        return OK
