@@ -92,10 +92,14 @@ PROGRAMS: dict[str, str] = {
     "bm": "fault=N tasks touch random pages while work=N compute for ms=T of virtual time; prints the work done",
     "apf-suite": "one task sweeps pages=N passes=M times while another computes work=W units, or none; prints the times",
     "usertests": "self-tests of the kernel's system calls, memory and signals",
+    "nxgzip": "ppc64: compresses size=N bytes with the NX engine and back, in tasks=N with a window each; verifies, prints faults and rates",
+    "vas-edge": "ppc64: windows, paste addresses, request blocks and faults of the NX engine at their edges",
     "esn-edge": "ppc64: hypercalls, VPA and ring of expropriation notifications at the edges of what they allow",
     "sdei-edge": "arm64: SDEI's calls in every state of an event, legal and illegal",
     "dma-net": "ppc64: packets through a network card's DMA window, mapped one by one, many at a time, or all at once",
 }
+#: Folders of programs/ whose sources a program shares with others.
+SHARED: dict[str, tuple[str, ...]] = {"nxgzip": ("nx",), "vas-edge": ("nx",)}
 BENCH = "bench-cpu"
 BENCH_TEXT = "bare-metal integer benchmark: loop, sha256, sort, hash, list, crc; needs no kernel and no device tree"
 
@@ -167,14 +171,15 @@ def images(isa: Isa) -> list[Image]:
         source = single if (ROOT / single).exists() else programs / name
         if not own:  # a program of other architectures
             continue
+        shared = tuple(programs / folder for folder in SHARED.get(name, ()))
         result.append(
             Image(
                 isa.name,
                 name,
                 out / f"{name}.elf",
-                own + sources_in(*libs),
+                own + sources_in(*shared, *libs),
                 programs / "user.ld",
-                (programs / "lib", programs / "lib" / isa.name, GUEST / "include"),
+                (*shared, programs / "lib", programs / "lib" / isa.name, GUEST / "include"),
                 (),
                 text,
                 source,

@@ -30,7 +30,14 @@
     X(BUG_ESN_ARM_AGAIN, "esn-arm-again", "papr: the trigger is flipped again when the look after it finds numbers: that takes the wish back") \
     X(BUG_ESN_ZERO_SLEEPS, "esn-zero-sleeps", "papr: number 0, the page is back already, is slept on for ever") \
     X(BUG_ESN_LATE_NUMBER, "esn-late-number", "papr: pageable memory is touched before the number is saved: tasks sleep on another's number") \
-    X(BUG_ESN_RFC_2F8, "esn-rfc-2f8", "the rfc guest registers by LoPAR's number: its trigger never flips, no interrupt ever comes")
+    X(BUG_ESN_RFC_2F8, "esn-rfc-2f8", "the rfc guest registers by LoPAR's number: its trigger never flips, no interrupt ever comes") \
+    X(BUG_VAS_NO_CPABORT, "vas-no-cpabort", "a context switch keeps the copy buffer: a task pastes what another one has copied") \
+    X(BUG_VAS_CC_5, "vas-cc-5", "translation faults are told with completion code 5, as before 5.8: programs do not know it") \
+    X(BUG_VAS_CSB_UNMASKED, "vas-csb-unmasked", "flags in the CSB pointer shift the block that the kernel writes for a fault") \
+    X(BUG_VAS_CSB_AT_ONCE, "vas-csb-at-once", "the valid bit of a fault's CSB is not written last: programs see a block that is not complete") \
+    X(BUG_VAS_FREE_EARLY, "vas-free-early", "a window that closes is forgotten before its credits are home: its faults find nobody, and it never closes") \
+    X(BUG_VAS_BAD_WINDOW_STOPS, "vas-bad-window-stops", "a fault of an unknown window ends the fault thread's loop: those behind it wait for another") \
+    X(BUG_VAS_LOST_FAULT, "vas-lost-fault", "the fault thread stops some time after it has found nothing: an interrupt in between is lost")
 
 #define BUG_ENUM(id, name, text) id,
 enum bug { BUG_SWITCHES(BUG_ENUM) N_BUGS };

@@ -25,6 +25,25 @@ int kill(int pid, int sig) { return (int)syscall5(SYS_kill, (u64)pid, (u64)sig, 
 int setprio(int prio) { return (int)syscall5(SYS_setprio, (u64)prio, 0, 0, 0, 0); }
 int sysinfo(struct sysinfo *info) { return (int)syscall5(SYS_sysinfo, (uptr)info, 0, 0, 0, 0); }
 
+int open(const char *path) { return (int)syscall5(SYS_open, (uptr)path, 0, 0, 0, 0); }
+int close(int fd) { return (int)syscall5(SYS_close, (u64)fd, 0, 0, 0, 0); }
+s64 ioctl(int fd, u64 command, u64 arg) { return syscall5(SYS_ioctl, (u64)fd, command, arg, 0, 0); }
+s64 mapfile(int fd, u64 len, u64 offset) { return syscall5(SYS_mapfile, (u64)fd, len, offset, 0, 0); }
+
+struct start {
+    int (*fn)(u64);
+    u64 arg;
+};
+
+static void thread_main(const struct start *s) { exit(s->fn(s->arg)); }
+
+int thread(int (*fn)(u64), u64 arg, void *stack, u64 stack_bytes)
+{
+    struct start *s = (struct start *)(((uptr)stack + stack_bytes - sizeof *s) & ~(uptr)15);
+    *s = (struct start){fn, arg};
+    return (int)syscall5(SYS_thread, (uptr)thread_main, FUNCTION_SP((uptr)s), (uptr)s, 0, 0);
+}
+
 int getcpu(void) { return (int)syscall5(SYS_getcpu, 0, 0, 0, 0, 0); }
 int setcpus(u64 mask) { return (int)syscall5(SYS_setcpus, mask, 0, 0, 0, 0); }
 
@@ -36,8 +55,8 @@ void *mmap(u64 len, int prot)
 
 int signal(int sig, signal_handler *handler)
 {
-    u64 entry = handler ? (uptr)signal_entry : 0;
-    return (int)syscall5(SYS_sigaction, (u64)sig, entry, (uptr)handler, 0, 0);
+    u64 entry = handler == SIG_IGNORE ? 1 : handler ? (uptr)signal_entry : 0;
+    return (int)syscall5(SYS_sigaction, (u64)sig, entry, entry > 1 ? (uptr)handler : 0, 0, 0);
 }
 
 static u64 parse_number(const char *s)

@@ -40,10 +40,17 @@ void sleep_ns(u64 ns);
 int kill(int pid, int sig);
 int setprio(int prio);
 int sysinfo(struct sysinfo *info);
+int open(const char *path);                 /* of a device */
+int close(int fd);
+s64 ioctl(int fd, u64 command, u64 arg);
+s64 mapfile(int fd, u64 len, u64 offset);   /* address of a device's page */
+/* A thread that calls fn(arg) on this stack and ends with its result; a child like any other. Its pid. */
+int thread(int (*fn)(u64), u64 arg, void *stack, u64 stack_bytes);
 int getcpu(void);
 int setcpus(u64 mask);                      /* 0: all */
 typedef void signal_handler(int sig, u64 addr, int access);
 int signal(int sig, signal_handler *handler);       /* NULL: default */
+#define SIG_IGNORE ((signal_handler *)1)                /* for signals that are sent; faults are not */
 
 /* %s %c %d %u %x %p, l and ll, 0 and width. One write per call, at most 240 bytes. */
 void printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -4,6 +4,7 @@
 #include "esn.h"
 #include "netcard.h"
 #include "ppc64.h"
+#include "vas.h"
 #include "vpa.h"
 
 enum { DEC_MAX = 0x7fffffff };
@@ -28,6 +29,7 @@ void arch_init(void)
     arch_init_cpu();
     cas_negotiate();
     net_init();
+    vas_init();
 }
 
 /* RTAS start-cpu (LoPAR 2.9, 7.3.8.3): CPU, entry in real mode, its r3. */

@@ -50,6 +50,7 @@ extern char secondary_start[];          /* start.S */
 
 /* vm.c */
 void mmu_boot(void);
+void *map_device(u64 pa, u64 size);     /* kernel address of a device's registers, for good; NULL: no room */
 
 /* rtas.c: the status of a service of the device tree; it reads the tree, which may be paged out */
 enum { RTAS_ARGS = 8 };

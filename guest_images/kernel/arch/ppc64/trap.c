@@ -68,7 +68,13 @@ struct context *arch_task_setup(u64 kstack_top, void (*entry)(void))
     return (struct context *)frame;
 }
 
-void arch_set_kstack(u64 kstack_top) { paca()->kstack = kstack_top; }
+/* A task never pastes what another one has copied: cpabort, or its request would go out through the other one's window. */
+void arch_set_kstack(u64 kstack_top)
+{
+    paca()->kstack = kstack_top;
+    if (!bug(BUG_VAS_NO_CPABORT))
+        __asm__ volatile(".long 0x7c00068c");
+}
 
 void arch_user_init_tf(struct trapframe *tf, u64 pc, u64 sp, u64 arg0, u64 arg1)
 {

@@ -24,6 +24,7 @@ enum { LEVEL_BITS = 9, LEVELS = 4, ENTRIES = 512, NO_PID = 255, NPID = 256 };
 static u64 process_table[NPID][2] __attribute__((aligned(4096)));
 static u64 kernel_root[ENTRIES] __attribute__((aligned(4096)));
 static u64 kernel_giga[ENTRIES] __attribute__((aligned(4096)));
+static u64 kernel_devices[ENTRIES] __attribute__((aligned(4096)));
 static bool pid_used[NPID];
 static struct spinlock pid_lock = SPINLOCK("pids");
 
@@ -35,12 +36,25 @@ void mmu_boot(void)
         kernel_giga[i] = VALID | LEAF | i << 30 | REF_CHANGED | PRIVILEGED | PTE_R | PTE_W | PTE_X;
     kernel_giga[IO_BASE >> 30] = VALID | LEAF | IO_BASE | REF_CHANGED | NON_IDEMPOTENT | PRIVILEGED | PTE_R | PTE_W;
     kernel_root[0] = VALID | kva_to_pa(kernel_giga) | LEVEL_BITS;
+    kernel_root[1] = VALID | kva_to_pa(kernel_devices) | LEVEL_BITS;
     process_table[0][0] = TREE(kva_to_pa(kernel_root));
     /* LoPAR H_REGISTER_PROC_TBL: new radix table (0x1c), guest may tlbie (1); size as log2(bytes) - 12 */
     if (hcall(H_REGISTER_PROC_TBL, 0x1d, kva_to_pa(process_table), 0, 0, NULL) != 0 ||
         hcall(H_SET_MODE, 3, 3, 0, 0, NULL) != 0)       /* resource 3: interrupts with translation on, at AIL 3 */
         arch_poweroff(1);                               /* there is no console before virtual addresses work */
     mtspr(SPR_PID, NO_PID);
+}
+
+/* Registers of devices: a gigabyte each, in the 512 GiB behind the linear map's. */
+void *map_device(u64 pa, u64 size)
+{
+    static u64 n;
+    u64 offset = pa & ((1ull << 30) - 1);
+    if (n == ENTRIES || size > (1ull << 30) - offset)
+        return NULL;
+    *(volatile u64 *)&kernel_devices[n] = VALID | LEAF | (pa - offset) | REF_CHANGED | NON_IDEMPOTENT | PRIVILEGED | PTE_R | PTE_W;
+    __asm__ volatile("ptesync" ::: "memory");
+    return (u8 *)(uptr)(KBASE + (1ull << 39) + (n++ << 30) + offset);
 }
 
 /* ---- translations that the CPU keeps ---- */
@@ -121,7 +135,8 @@ int arch_map(u64 handle, u64 va, u64 pa, int prot)
     u64 *e = entry(handle, va, true);
     if (!e)
         return -ENOMEM;
-    *(volatile u64 *)e = VALID | LEAF | pa | REF_CHANGED | PTE_R | (prot & PROT_W ? PTE_W : 0) | (prot & PROT_X ? PTE_X : 0);
+    *(volatile u64 *)e = VALID | LEAF | pa | REF_CHANGED | PTE_R | (prot & PROT_W ? PTE_W : 0) | (prot & PROT_X ? PTE_X : 0) |
+                        (prot & PROT_DEVICE ? NON_IDEMPOTENT : 0);
     __asm__ volatile("ptesync" ::: "memory");           /* before any access that needs it (Book III 6.10.1.2) */
     return 0;
 }
@@ -140,7 +155,7 @@ u64 arch_lookup(u64 handle, u64 va, int *prot)
     if (!e || !(*e & VALID))
         return 0;
     if (prot)
-        *prot = PROT_R | (*e & PTE_W ? PROT_W : 0) | (*e & PTE_X ? PROT_X : 0);
+        *prot = PROT_R | (*e & PTE_W ? PROT_W : 0) | (*e & PTE_X ? PROT_X : 0) | (*e & NON_IDEMPOTENT ? PROT_DEVICE : 0);
     return *e & RPN_MASK;
 }
 

@@ -2,7 +2,7 @@
 /* External interrupts: the XICS that the hypervisor shows a partition (LoPAR 2.9, "Interrupt controller virtualization"). */
 #include "ppc64.h"
 
-enum { IPI_SOURCE = 2, NO_SOURCE = 0, MOST_SOURCES = 8 };
+enum { IPI_SOURCE = 2, NO_SOURCE = 0, MOST_SOURCES = 72 };
 enum { IPI_PRIORITY = 4, DEVICE_PRIORITY = 5, MASKED = 0xff };
 #define XISR 0xffffffu                  /* the source in an XIRR; the priority before it is in the top byte */
 

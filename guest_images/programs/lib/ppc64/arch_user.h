@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #define ISA_NAME "ppc64"
 
+/* Stack pointer of a function that is entered below top: room for the frame header it saves LR in (ELFv2 2.2.2). */
+#define FUNCTION_SP(top) ((top) - 64)
+
 static inline s64 syscall5(u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e)
 {
     register u64 r0 __asm__("r0") = nr;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #define ISA_NAME "x86_64"
 
+/* Stack pointer of a function that is entered below top: as a call leaves it. */
+#define FUNCTION_SP(top) ((top) - 8)
+
 static inline s64 syscall5(u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e)
 {
     register u64 r10 __asm__("r10") = d;
