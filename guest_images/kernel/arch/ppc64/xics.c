@@ -54,20 +54,18 @@ static void device_interrupt(u32 xirr)
     xics_eoi(xirr);
 }
 
+/* One interrupt: if there are more, the line stays up, and they come as soon as this one is done. */
 void external_interrupt(struct trapframe *tf)
 {
     u64 out[3];
-    bool ipi = false;
-    while (hcall(H_XIRR, 0, 0, 0, 0, out) == H_SUCCESS && (out[0] & XISR) != NO_SOURCE) {
-        if ((out[0] & XISR) == IPI_SOURCE) {
-            hcall(H_IPI, paca()->hwid, MASKED, 0, 0, NULL);     /* level: down before its end, and before we look why it came */
-            xics_eoi((u32)out[0]);
-            ipi = true;
-        } else {
-            device_interrupt((u32)out[0]);
-        }
-    }
-    if (ipi)
+    if (hcall(H_XIRR, 0, 0, 0, 0, out) != H_SUCCESS || (out[0] & XISR) == NO_SOURCE)
+        return;
+    if ((out[0] & XISR) == IPI_SOURCE) {
+        hcall(H_IPI, paca()->hwid, MASKED, 0, 0, NULL);         /* level: down before its end, and before we look why it came */
+        xics_eoi((u32)out[0]);
         trap_ipi(tf);
+    } else {
+        device_interrupt((u32)out[0]);
+    }
     trap_irq(tf);
 }
