@@ -44,33 +44,44 @@ static void test_atomic(void)
     test_end();
 }
 
+/* A word that all see; children wait for it without wanting the CPU much. */
+static volatile u64 *go;
+
+static void wait_for_go(void)
+{
+    setcpus(0);
+    while (!*go)
+        sleep_ns(200000);
+}
+
+static void reap(void)
+{
+    for (int i = 0; i < CHILDREN; i++) {
+        u32 status = 1;
+        wait(&status);
+        check_equal(status, 0, "a child's status");
+    }
+}
+
 /* All children touch the same page at the same time: one number for all of them. */
 static void test_shared(void)
 {
     test_begin("everybody who waits for a page is woken");
     volatile u64 *page = mmap(PAGE_SIZE, UPROT_READ | UPROT_WRITE | UPROT_SHARED);
-    volatile u64 *start = mmap(PAGE_SIZE, UPROT_READ | UPROT_WRITE | UPROT_SHARED);
     page[0] = 77;
-    for (int round = 0; round < 4; round++) {
-        *start = 0;
+    for (int round = 0; round < 2; round++) {
+        *go = 0;
         for (int i = 0; i < CHILDREN; i++) {
             if (fork() == 0) {
-                setcpus(0);
-                while (!*start)
-                    yield();
+                wait_for_go();
                 exit(page[0] != 77);
             }
         }
         push_out();
-        *start = 1;
-        for (int i = 0; i < CHILDREN; i++) {
-            u32 status = 1;
-            wait(&status);
-            check_equal(status, 0, "a child's status");
-        }
+        *go = 1;
+        reap();
     }
     munmap((void *)(uptr)page, PAGE_SIZE);
-    munmap((void *)(uptr)start, PAGE_SIZE);
     test_end();
 }
 
@@ -93,17 +104,20 @@ static void test_refill(void)
     test_end();
 }
 
-/* Junk in the slot that is filled next: the ring overflows, and numbers are lost. Several tasks sleep for pages then. */
+/*
+ * Junk in the slot that is filled next: the ring overflows, and numbers are lost while several tasks sleep for pages. No interrupt tells
+ * of it, so the kernel looks when a CPU is about to idle; here one wakes now and then.
+ */
 static void test_overflow(void)
 {
     test_begin("the kernel survives an overflow");
     u64 area = (u64)hook(HOOK_SNS, 0, 0), before = info().broadcasts;
-    for (int i = 0; i < CHILDREN; i++) {
+    *go = 0;
+    for (u64 i = 0; i < CHILDREN; i++) {
         if (fork() == 0) {
-            setcpus(0);
-            sleep_ns(1000000);
-            for (u64 k = 0; k < 20; k++) {
-                if (*cold_page((u64)i * 20 + k) != cold_word((u64)i * 20 + k))
+            wait_for_go();
+            for (u64 k = i * 20; k < i * 20 + 20; k++) {
+                if (*cold_page(k) != cold_word(k))
                     exit(1);
             }
             exit(0);
@@ -112,11 +126,10 @@ static void test_overflow(void)
     push_out();
     for (u64 i = 2; i < PAGE_SIZE; i++)
         hook(HOOK_POKE, area + i, 0x55);
-    for (int i = 0; i < CHILDREN; i++) {
-        u32 status = 1;
-        wait(&status);
-        check_equal(status, 0, "a child's status");
-    }
+    *go = 1;
+    for (int i = 0; i < 20; i++)
+        sleep_ns(500000);
+    reap();
     check(info().broadcasts > before, "a wake-all after the overflow");
     test_end();
 }
@@ -140,6 +153,7 @@ static void test_out_of_service(void)
 
 void test_kernel(void)
 {
+    go = mmap(PAGE_SIZE, UPROT_READ | UPROT_WRITE | UPROT_SHARED);
     test_sleep();
     test_system_call();
     test_atomic();

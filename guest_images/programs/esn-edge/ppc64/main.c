@@ -75,7 +75,7 @@ void push_out(void)
 int main(int argc, char **argv)
 {
     struct apf_info info = {0};
-    if (hook(HOOK_APF_INFO, (uptr)&info, 0) != 0 || !memory_init(arg_u64(argc, argv, "pressure", 1024))) {
+    if (hook(HOOK_APF_INFO, (uptr)&info, 0) != 0 || !memory_init(arg_u64(argc, argv, "pressure", 320))) {
         printf("esn-edge: FAIL no memory, or no such kernel\n");
         return 1;
     }
