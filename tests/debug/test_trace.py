@@ -221,6 +221,21 @@ def test_a_token_is_one_flow(tmp_path: Path) -> None:
     assert {e.name for e in trace.on("vCPU 0")} >= {"token try", "token repeated", "token refused"}
 
 
+def test_a_job_is_one_flow(tmp_path: Path) -> None:
+    machine = Machine.boot("hello", isa="ppc64")
+    with Tracer(machine, tmp_path / "a.pftrace"):
+        said = (
+            (EventKind.JOB_PASTED, 1, 5, 1, 0), (EventKind.JOB_BEGUN, 1, 5, 0x10, None), (EventKind.JOB_PASTED, 2, 5, 1, 0),
+            (EventKind.JOB_FAULTED, 1, 5, 0x7000, None), (EventKind.JOB_BEGUN, 2, 5, 0x10, None), (EventKind.JOB_DONE, 2, 5, 0x20, None),
+        )  # fmt: skip
+        for number, (kind, a, b, c, vcpu) in enumerate(said):
+            machine.core.put_event(kind, a, b, c, vcpu=None if vcpu is None else machine.vcpus[vcpu], cycles=(number + 1) * 128_000)
+    machine.close()
+    trace = read((tmp_path / "a.pftrace").read_bytes())
+    first, second = (e.flows[0] for e in trace.on("vCPU 0") if e.name == "paste")
+    assert [(s.flows[0], s.begin, s.end) for s in trace.slices("engine 0")] == [(first, 2000, 4000), (second, 5000, 6000)]
+
+
 # --------------------------------------------------------------------- ftrace
 
 

@@ -53,6 +53,12 @@ class EventKind(IntEnum):
     FIRMWARE_EVENT = 72
     FIRMWARE_RETURN = 73
 
+    # A request to an accelerator, by a number of its own: accepted, begun, and ended in one of two ways.
+    JOB_PASTED = 80
+    JOB_BEGUN = 81
+    JOB_DONE = 82
+    JOB_FAULTED = 83
+
     PROTOCOL = 64  # the first that is a protocol's
 
 
@@ -81,6 +87,10 @@ ARGUMENTS: dict[EventKind, tuple[str, str, str]] = {
     EventKind.TOKEN_REPEATED: ("guest-virtual address", "guest-physical address", "token that is under way"),
     EventKind.TOKEN_REFUSED: ("guest-virtual address", "guest-physical address", "reason"),
     EventKind.TOKEN_WAKE_ALL: ("tokens that end", "", ""),
+    EventKind.JOB_PASTED: ("job", "window", "CRBs that wait"),
+    EventKind.JOB_BEGUN: ("job", "window", "function code"),
+    EventKind.JOB_DONE: ("job", "window", "completion code << 8 | completion extension"),
+    EventKind.JOB_FAULTED: ("job", "window", "address that is missing"),
     EventKind.FIRMWARE_EVENT: ("event", "handler", "handlers that run with it"),
     EventKind.FIRMWARE_RETURN: ("event", "interrupted PC", "where EL1 goes on instead, or 0"),
 }

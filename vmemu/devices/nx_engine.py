@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The NX gzip engine: takes CRBs from a receive FIFO and runs them, one at a time, in virtual time.
 
-The engine knows the switchboard only by the five things it asks of it (`Port`). One event of the clock is outstanding while
+The engine knows the switchboard only by the six things it asks of it (`Port`). One event of the clock is outstanding while
 a job runs; none while the engine is idle, or stands still because its fault paste was rejected.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from vmemu.core.events import EventKind
 from vmemu.devices.base import State
 from vmemu.devices.nx_format import CC, FaultStatus
 from vmemu.devices.nx_job import Job, Limits
@@ -24,8 +25,8 @@ STARTUP_NS, BYTES_PER_US = 370, 16384
 class Port(Protocol):
     """What the switchboard does for its engine."""
 
-    def dequeue(self) -> tuple[int, bytes] | None:
-        """The next CRB: (send window, 128 bytes); its receive credit is home then."""
+    def dequeue(self) -> tuple[int, int, bytes] | None:
+        """The next CRB: (job, send window, 128 bytes); its receive credit is home then."""
 
     def waiting(self) -> int:
         """CRBs that wait in the receive FIFO."""
@@ -38,6 +39,9 @@ class Port(Protocol):
 
     def completed(self, window: int, interrupt: bool) -> None:
         """A job ended with a CSB: its send credit goes home."""
+
+    def note(self, kind: EventKind, job: int, window: int, detail: int) -> None:
+        """For traces."""
 
 
 @dataclass(slots=True)
@@ -82,6 +86,7 @@ class Engine:
             return
         self.job = Job(*taken)
         self._since = self._now()
+        self._port.note(EventKind.JOB_BEGUN, self.job.number, self.job.window, self.job.parsed.ccw & 0xFF)
         self._post(self._since + STARTUP_NS)
 
     def on_event(self, now: int) -> None:
@@ -110,13 +115,16 @@ class Engine:
         self.completions[cc] += 1
         self.figures.bytes_in += job.position
         self.figures.bytes_out += job.produced
+        self._port.note(EventKind.JOB_DONE, job.number, job.window, job.result.cc << 8 | job.result.ce)
         self._over()
         self._port.completed(job.window, cc is not CC.CRB and job.parsed.wants_interrupt)
 
     def _paste_fault(self, fault: TranslationFault) -> None:
         """UM 6.9. Rejected, for want of a credit: the job stays, nothing else runs."""
-        assert self.job is not None
-        if self._port.fault(self.job.window, self.job.crb, fault):
+        job = self.job
+        assert job is not None
+        if self._port.fault(job.window, job.crb, fault):
+            self._port.note(EventKind.JOB_FAULTED, job.number, job.window, fault.address)
             self._over()
         elif self.rejected is None:
             self.figures.stalls += 1

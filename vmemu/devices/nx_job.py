@@ -76,8 +76,9 @@ class Side:
 
 @dataclass(slots=True)
 class Job:
-    """A request in the engine. `crb` as dequeued. `history`: the last bytes of plain data, 32 KiB at most."""
+    """A request in the engine. `number`: for traces. `crb` as dequeued. `history`: the last bytes of plain data, 32 KiB at most."""
 
+    number: int
     window: int
     crb: bytes
     started: bool = False

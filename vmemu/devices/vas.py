@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from vmemu.core.events import EventKind
 from vmemu.devices.base import State, flat
 from vmemu.devices.nx_engine import Engine
 from vmemu.devices.nx_format import CRB_SIZE, is_discarded, is_free, stamp_fault, stamp_paste
@@ -37,7 +38,7 @@ class Window:
     Send: `pid` None means real addresses; jobs are `queued` (receive FIFO), `running` (at most one in the engine) or `faulted`
     (pasted as faults, credit not yet back); `unread` are fault CRBs that the hypervisor keeps.
     Receive and fault: FIFO of `entries` at real address `fifo` (None: the hypervisor's own memory, `kept`); `head` is the next
-    to read, `tail` the next to write.
+    to read, `tail` the next to write; `waiting` says job and send window of what a receive FIFO holds.
     """
 
     number: int
@@ -59,7 +60,7 @@ class Window:
     head: int = 0
     tail: int = 0
     kept: list[str] = field(default_factory=list)
-    senders: list[int] = field(default_factory=list)
+    waiting: list[list[int]] = field(default_factory=list)
 
     @property
     def busy(self) -> bool:
@@ -82,11 +83,12 @@ class Vas:
         memory: guest memory.
         now, post: virtual time, and an event for the engine at a later one.
         interrupt: interrupt(window) after a fault paste.
+        note: note(kind, job, window, detail), for traces.
     """
 
     def __init__(self, memory: Memory, now: Callable[[], int], post: Callable[[int], None], interrupt: Callable[[Window], None],
-                 limits: Limits | None = None, switches: Switches | None = None) -> None:
-        self._memory, self._interrupt = memory, interrupt
+                 note: Callable[[EventKind, int, int, int], None], limits: Limits | None = None, switches: Switches | None = None) -> None:
+        self._memory, self._interrupt, self.note = memory, interrupt, note
         self._switches = switches or Switches()
         self.engine = Engine(self, now, post, limits)
         self.reset()
@@ -149,9 +151,10 @@ class Vas:
         window.credits -= 1
         window.queued += 1
         receive.credits -= 1
-        receive.senders.append(number)
-        self._put(receive, stamp_paste(crb, number, receive.number))
         self.counts["pastes"] += 1
+        receive.waiting.append([self.counts["pastes"], number])
+        self._put(receive, stamp_paste(crb, number, receive.number))
+        self.note(EventKind.JOB_PASTED, self.counts["pastes"], number, len(receive.waiting))
         self.engine.kick()
         return True
 
@@ -178,16 +181,16 @@ class Vas:
     # ------------------------------------------------------- for the engine: Port
     def _queue(self) -> Window | None:
         """The receive window whose FIFO holds something; a closed one is emptied too."""
-        found = [w for w in self.windows.values() if w.kind is Kind.RECEIVE and w.senders]
+        found = [w for w in self.windows.values() if w.kind is Kind.RECEIVE and w.waiting]
         return min(found, key=lambda w: w.number) if found else None
 
     def waiting(self) -> int:
         queue = self._queue()
-        return 0 if queue is None else len(queue.senders)
+        return 0 if queue is None else len(queue.waiting)
 
-    def dequeue(self) -> tuple[int, bytes] | None:
+    def dequeue(self) -> tuple[int, int, bytes] | None:
         while (receive := self._queue()) is not None:
-            entry, number = self._take(receive), receive.senders.pop(0)
+            entry, (job, number) = self._take(receive), receive.waiting.pop(0)
             receive.credits += 1
             window = self.windows[number]
             window.queued -= 1
@@ -196,7 +199,7 @@ class Vas:
                 self.counts["discarded"] += 1
                 continue
             window.running += 1
-            return number, entry
+            return job, number, entry
         return None
 
     def space(self, number: int) -> Space:
@@ -255,8 +258,8 @@ class Vas:
             if w.kind is Kind.SEND and w.credits + w.queued + w.running + w.faulted != w.most:
                 jobs = f"{w.queued} queued, {w.running} running, {w.faulted} faulted"
                 wrong.append(f"window {w.number}: {w.credits} credits, {jobs} of {w.most}")
-            if w.kind is Kind.RECEIVE and w.credits + len(w.senders) != w.most:
-                wrong.append(f"receive window {w.number}: {w.credits} credits and {len(w.senders)} queued of {w.most}")
+            if w.kind is Kind.RECEIVE and w.credits + len(w.waiting) != w.most:
+                wrong.append(f"receive window {w.number}: {w.credits} credits and {len(w.waiting)} queued of {w.most}")
             if w.kind is not Kind.SEND and not 0 <= w.credits <= w.most:
                 wrong.append(f"{w.kind} window {w.number}: {w.credits} credits of {w.most}")
         if self.counts["fifo_overwritten"]:

@@ -20,11 +20,12 @@ from vmemu.debug.trace.tracks import Type
 if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
 
-MACHINE, VCPUS, TASKS, STORE, WORKERS = 1, 2, 3, 4, 5
+MACHINE, VCPUS, TASKS, STORE, WORKERS, ENGINES = 1, 2, 3, 4, 5, 9
 RESIDENT, IN_FLIGHT, QUEUE = 6, 7, 8
 _COUNTERS = {RESIDENT: "resident pages", IN_FLIGHT: "pages in flight", QUEUE: "store queue depth"}
-_FIRST = {VCPUS: 1 << 8, TASKS: 1 << 32, STORE: 1 << 16, WORKERS: 1 << 24}
+_FIRST = {VCPUS: 1 << 8, TASKS: 1 << 32, STORE: 1 << 16, WORKERS: 1 << 24, ENGINES: 1 << 20}
 TOKEN_FLOW = 1 << 62  # flow ids of tokens start here, those of page-ins at 1
+JOB_FLOW = 1 << 61  # an accelerator's jobs
 MOST_NESTED = 32  # handlers within handlers on one vCPU: a guest that never returns does not make the trace grow without bound
 
 _ENTRIES = (EventKind.EXCEPTION, EventKind.IRQ, EventKind.SYSCALL)
@@ -83,6 +84,8 @@ class PerfettoWriter:
             EventKind.HCALL: self._hcall, EventKind.MEM_ERROR: self._mem_error,
             EventKind.TOKEN_NOT_PRESENT: self._not_present, EventKind.TOKEN_COMPLETED: self._completed,
             EventKind.TOKEN_READY: self._ready, EventKind.TOKEN_WAKE_ALL: self._wake_all,
+            EventKind.JOB_PASTED: self._pasted, EventKind.JOB_BEGUN: self._begun, EventKind.JOB_DONE: self._job_over,
+            EventKind.JOB_FAULTED: self._job_over,
         }  # fmt: skip
         self._calls |= dict.fromkeys(_ENTRIES, self._enter)
         self._calls[EventKind.GUEST_FAULT] = lambda ns, event, flow: b""  # its EXCEPTION follows
@@ -130,7 +133,7 @@ class PerfettoWriter:
         lane = self._lanes.get(uuid)
         if lane is not None:
             return lane, b""
-        label = {VCPUS: "vCPU", TASKS: "task", STORE: "server", WORKERS: "worker"}[group]
+        label = {VCPUS: "vCPU", TASKS: "task", STORE: "server", WORKERS: "worker", ENGINES: "engine"}[group]
         lane = self._lanes[uuid] = _Lane(uuid)
         return lane, tracks.track(uuid, f"{label} {number}", group, number)
 
@@ -290,3 +293,20 @@ class PerfettoWriter:
         ends = tuple(flow for flow, _ in self._tokens.values())
         self._tokens.clear()
         return out + self._instant(ns, event, "wake all", ends=ends, tokens=event.a)
+
+    # ----------------------------------------------------------- accelerators
+    def _pasted(self, ns: int, event: Event, flow: int) -> bytes:
+        return self._instant(ns, event, "paste", (JOB_FLOW + event.a,), job=event.a, window=event.b, waiting=event.c)
+
+    def _begun(self, ns: int, event: Event, flow: int) -> bytes:
+        lane, new = self._lane(ENGINES, 0)
+        if new:
+            new = tracks.track(ENGINES, "engines", MACHINE, 5) + new
+        return new + lane.begin(ns, "job", f"job {event.a}", (JOB_FLOW + event.a,), window=event.b, function=event.c)
+
+    def _job_over(self, ns: int, event: Event, flow: int) -> bytes:
+        lane = self._lanes.get(_FIRST[ENGINES])
+        out = b"" if lane is None else lane.end(ns, "job")
+        if event.kind == EventKind.JOB_DONE:
+            return out + self._instant(ns, event, "job done", ends=(JOB_FLOW + event.a,), window=event.b, code=event.c >> 8)
+        return out + self._instant(ns, event, "translation fault", ends=(JOB_FLOW + event.a,), window=event.b, address=event.c)

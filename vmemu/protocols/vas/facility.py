@@ -6,6 +6,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from vmemu.core.events import EventKind
 from vmemu.devices.base import State
 from vmemu.devices.nx_job import Limits
 from vmemu.devices.vas import PASTE_BASE, PASTE_SHIFT, Switches, Vas, Window
@@ -32,12 +33,16 @@ class VasFacility(Facility):
         bugs = set(options.bugs)
         switches = Switches(keep_ccw=CCW_KEPT in bugs, ignore_fault_credits=FAULT_OVERRUN in bugs)
         machine.queue.define(EVENT, lambda now, data: self.vas.engine.on_event(now))
-        self.vas = Vas(machine.memory, machine.now, self._post, self.interrupt, limits, switches)
+        self.vas = Vas(machine.memory, machine.now, self._post, self.interrupt, self._note, limits, switches)
         board.add_paste(PASTE_BASE, windows << PASTE_SHIFT, self._paste)
 
     def _post(self, deadline: int) -> None:
         self.machine.queue.post(deadline, EVENT)
         self.machine.deadline_changed()
+
+    def _note(self, kind: EventKind, job: int, window: int, detail: int) -> None:
+        vcpu = self.machine.vcpus[self.machine.running_vcpu] if kind is EventKind.JOB_PASTED else None
+        self.machine.core.put_event(kind, job, window, detail, vcpu=vcpu, cycles=self.machine.units(self.machine.now()))
 
     def _paste(self, vcpu: CoreVcpu, address: int, block: bytes) -> bool:
         return self.vas.paste(address, block)
