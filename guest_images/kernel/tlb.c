@@ -83,7 +83,8 @@ void tlb_flush_all(const struct mm *mm) { tlb_flush(mm, 0, USER_TOP); }
 void mm_unload(u64 root)
 {
     u64 irq = irq_save();
-    unload_here();
+    if (mycpu()->mm_root == root)       /* else the task that drops it has another one, and goes on with that */
+        unload_here();
     ask_others(root, 0, 0);
     irq_restore(irq);
 }
