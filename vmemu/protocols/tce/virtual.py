@@ -31,17 +31,16 @@ class Virtual:
     def call(self, vcpu: CoreVcpu, call: Call) -> Answer:
         """Finish a call that real mode refused, or never saw. What it left is taken over or let go, whatever happens."""
         cpu = self.host.cpu(vcpu.id)
-        marker, list_page, stray = Marker(cpu.marker), int(cpu.list_page), int(cpu.stray)
+        for held in (int(cpu.list_page), int(cpu.stray)):  # the list is copied: its page is not needed any more
+            if held:
+                self.kernel.unpin(held)
+        cpu.list_page = cpu.stray = 0
         try:
-            if marker is Marker.NONE:
-                return self._start(vcpu, call)
-            return self._resume(vcpu, call, marker)
+            marker = Marker(cpu.marker)
+            return self._start(vcpu, call) if marker is Marker.NONE else self._resume(vcpu, call, marker)
         except No as no:
             return no.answer if isinstance(no.answer, Later) else (no.answer, None)
         finally:
-            for held in (list_page, stray):
-                if held:
-                    self.kernel.unpin(held)
             if not self.keep_marker:
                 self.host.forget(vcpu.id)
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * dma-net [style=0|1|2] [packets=N] [pages=N] [bytes=N] [verify=0]: packets to a network card whose wire is a mirror. What comes back
+ * dma-net [style=0|1|2] [packets=N] [pages=N] [area=N] [bytes=N] [verify=0]: packets to a network card whose wire is a mirror. What comes back
  * is checked byte for byte: the inverse of what was sent, at the place that was asked for, and nothing beside it.
  * style 0: a hypercall for each page; 1: one for many pages; 2: the whole area once. Without style: all three, then the edges.
- * pages: of the area that packets lie in, style 0 and 1: more than what the host keeps resident, so that pages come and go.
+ * pages: of the memory that packets lie in, style 0 and 1: more than what the host keeps resident, so that pages come and go. area: the
+ * same for style 2, which holds all of them.
  */
 #include "user.h"
 #include "net.h"
@@ -148,6 +149,7 @@ int main(int argc, char **argv)
 {
     u64 style = arg_u64(argc, argv, "style", 3), packets = arg_u64(argc, argv, "packets", 3072);
     u64 pages = arg_u64(argc, argv, "pages", 6144), bytes = arg_u64(argc, argv, "bytes", 0);
+    u64 big = arg_u64(argc, argv, "area", pages < 1024 ? pages : 1024);
     verify = arg_u64(argc, argv, "verify", 1);
     s64 opened = syscall5(SYS_open, (uptr)NET_DEVICE, 0, 0, 0, 0);
     if (opened < 0) {
@@ -159,7 +161,7 @@ int main(int argc, char **argv)
         edges();
     for (u64 s = NET_SINGLE; s <= NET_BIG; s++)
         if (style > NET_BIG || style == s)
-            measure(s, packets, s == NET_BIG && pages > 1024 ? 1024 : pages, bytes);
+            measure(s, packets, s == NET_BIG ? big : pages, bytes);
     printf("dma-net: %s\n", failures ? "FAIL" : "PASS");
     return failures != 0;
 }

@@ -17,7 +17,7 @@ static void race(struct tce_host *h, u32 step)
     struct page *p = lin(h, realmode_pfn_to_page(h, h->race.frame), sizeof *p);
     switch (h->race.action) {
     case RACE_PTE: h->pte_changed = true; break;
-    case RACE_COUNT: p->count = h->race.value; break;
+    case RACE_COUNT: p->count = h->race.value; h->pte_changed = true; break;    /* others let go of it: so did the guest */
     case RACE_FLAGS: p->flags |= (u32)h->race.value; break;
     case RACE_LOCK: h->table[h->race.frame].locked = h->race.value; break;
     }
