@@ -23,8 +23,8 @@
  * CPUS. CPU 0 starts the others, one after the other (arch_start_cpu). One that starts makes itself like CPU 0 after boot (linear
  * map, arch_cpu() right, interrupts off) and calls cpu_main on the stack it was given. That stack is its scheduler and idle stack.
  *
- * INTERRUPTS. Arch enters every trap_*() below with interrupts off. System calls run with interrupts on (the common code turns
- * them on and off again); all other handlers, the scheduler and every spinlock holder run with interrupts off. The kernel is not
+ * INTERRUPTS. Arch enters every trap_*() below with interrupts off. System calls and what a task has done wrong run with interrupts
+ * on (the common code turns them on and off again); all other handlers, the scheduler and every spinlock holder run with interrupts off. The kernel is not
  * preempted: an interrupt taken in kernel mode returns to the same place, and a switch happens only in trap_exit, sleep and exit.
  *
  * LOCKS. Spinlocks disable interrupts while held and are released in the reverse order: other locks -> tasks lock ->

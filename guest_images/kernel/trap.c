@@ -25,27 +25,33 @@ void trap_fault(struct trapframe *tf, u64 addr, int access, int user, int presen
     (void)present;          /* the page table itself is looked up: the entry may be stale */
     if (!user)
         kernel_trap(tf, access == ACC_WRITE ? "write fault" : access == ACC_EXEC ? "execute fault" : "read fault", addr);
-    switch (vm_fault(current()->mm, addr, access)) {
-    case 0: return;
-    case -EFAULT: signal_fault(tf, SIGSEGV, addr, access); return;
-    default:
+    irq_enable();           /* as in a system call: the page's contents may have to be waited for */
+    int error = vm_fault(current()->mm, addr, access);
+    if (error == -EFAULT) {
+        signal_fault(tf, SIGSEGV, addr, access);
+    } else if (error) {
         kprintf("task %d: no memory for page tables, at %llx\n", current()->pid, addr);
         task_exit(SIGKILL);
     }
+    irq_disable();
 }
 
 void trap_memory_error(struct trapframe *tf, u64 addr)
 {
     if (!tf_from_user(tf))
         kernel_trap(tf, "memory error", addr);
+    irq_enable();
     signal_fault(tf, SIGBUS, addr, ACC_READ);
+    irq_disable();
 }
 
 void trap_illegal(struct trapframe *tf)
 {
     if (!tf_from_user(tf))
         kernel_trap(tf, "illegal instruction", tf_pc(tf));
+    irq_enable();
     signal_fault(tf, SIGILL, tf_pc(tf), ACC_EXEC);
+    irq_disable();
 }
 
 void trap_irq(struct trapframe *tf)

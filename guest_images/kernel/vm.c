@@ -110,10 +110,12 @@ static void fill(const struct region *r, u64 va, u64 pa)
 
 void vm_refill(struct mm *mm, u64 va)
 {
+    mutex_lock(&mm->lock);
     const struct region *r = find(mm, va);
     u64 pa = r ? arch_lookup(mm->root, PAGE_DOWN(va), NULL) : 0;
     if (pa)
         fill(r, PAGE_DOWN(va), pa);
+    mutex_unlock(&mm->lock);
 }
 
 /* Map the frame, dropping it when there is no memory for page tables. */

@@ -156,8 +156,11 @@ static bool papr_fault(struct trapframe *tf, u64 addr)
         token_wait(number);
     else if (number)
         spin();
-    if (user && lost)
+    if (user && lost) {
+        irq_enable();
         vm_refill(current()->mm, addr);
+        irq_disable();
+    }
     return true;
 }
 
