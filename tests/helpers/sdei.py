@@ -124,9 +124,12 @@ def _begin(a: Asm) -> None:
 
 
 def _steps(a: Asm) -> None:
-    a.label("end")
+    a.label("end")  # with the interrupt controller off: a masked interrupt would end each WFI at once
+    a.mov(24, 0)
+    a.msr(reg.ICC_IGRPEN1_EL1, 24)
+    a.label("ended")
     a.put(WFI)
-    a.b("end")
+    a.b("ended")
     a.label("sleep")
     a.put(WFI)
     a.label("slept")
@@ -279,10 +282,16 @@ class ScriptGuest:
 
     def put_away(self, *addresses: int) -> None:
         """Pages into the store."""
+        core, memory = self.machine.core, self.machine.memory
         for address in addresses:
-            index = self.machine.core.index(address)
-            self.machine.memory.serve(None, address)
-            assert lib.s2_swap_out(self.machine.core.ptr, index) == 0
+            index = core.index(address)
+            memory.serve(None, address)
+            if memory.store is None:
+                assert lib.s2_swap_out(core.ptr, index) == 0
+            else:
+                slot = memory._take_slot(index)
+                memory.store.put(slot, core.frame_bytes(index))
+                core.evicted(None, index, slot)
 
     def restart(self, *scripts: list[Line]) -> None:
         """One script for each CPU, from the beginning."""
