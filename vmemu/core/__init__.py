@@ -245,10 +245,6 @@ class CoreVcpu:
         self.machine = machine
         self.ptr = ptr
         self.id = int(ptr.id)
-        self.online = False
-        self.parked = 0
-        #: The host is amid something on its behalf: it does not run until that is done.
-        self.held = False
         self._index = machine.isa.registers.index
         self._exit = ptr.exit
 
@@ -333,9 +329,36 @@ class CoreVcpu:
         return bool(self.ptr.host_halt)
 
     @property
+    def online(self) -> bool:
+        """Started, and not taken away."""
+        return bool(self.ptr.online)
+
+    @online.setter
+    def online(self, value: bool) -> None:
+        self.ptr.online = value
+
+    @property
+    def held(self) -> bool:
+        """The host is amid something on its behalf: it does not run until that is done."""
+        return bool(self.ptr.on_hold)
+
+    @held.setter
+    def held(self, value: bool) -> None:
+        self.ptr.on_hold = value
+
+    @property
+    def parked(self) -> int:
+        """Interrupt lines that were high when it was found to stay halted."""
+        return int(self.ptr.parked)
+
+    @parked.setter
+    def parked(self, lines: int) -> None:
+        self.ptr.parked = lines
+
+    @property
     def runnable(self) -> bool:
-        """Online, not held by the host, and not halted; or halted with other interrupt lines high than when it was parked."""
-        return self.online and not self.held and (not self.ptr.halted or int(self.ptr.irq_lines) != self.parked)
+        """Online, not held, and not halted; or halted with other interrupt lines high than when it was parked."""
+        return bool(lib.vcpu_runnable(self.ptr))
 
     # ------------------------------------------------------------------ run
     def run(self, cycle_limit: int = NO_LIMIT, insn_limit: int = NO_LIMIT) -> Exit:
@@ -431,6 +454,7 @@ class CoreMachine:
         if ptr == ffi.NULL:
             raise EngineError(_error())
         self.ptr = ffi.gc(ptr, lib.machine_free)
+        self._ready = self.ptr.ready
         for gpa, size in regions:
             if lib.s2_add_region(self.ptr, gpa, size) < 0:
                 raise ConfigError(_error())
@@ -441,6 +465,11 @@ class CoreMachine:
             raise EngineError(_error())
         self.vcpus.append(CoreVcpu(self, ptr))
         return self.vcpus[-1]
+
+    def ready(self, window: int) -> Any:
+        """Which vCPUs may run (core.h, struct ready): n of them, ids and clocks in order; `near` lie within `window` CYC units."""
+        lib.machine_ready(self.ptr, window)
+        return self._ready
 
     def add_mmio(self, page: int) -> None:
         """Declare the guest-physical page of a device window (one page)."""

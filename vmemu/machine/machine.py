@@ -53,6 +53,9 @@ class Machine:
         self._powered_off = False
         self._now_vcpu = 0
         self._running = False
+        self._device_deadline: int | None = None
+        self._devices_moved = True
+        self._ran_due = False
         self._idle_turns = 0
         #: vCPU and cycle limit of a turn that an exact stop interrupted: it goes on, or stopping would change the schedule.
         self._turn_open: tuple[int, int] | None = None
@@ -188,6 +191,7 @@ class Machine:
 
     def deadline_changed(self) -> None:
         """A device's next deadline moved. A later one needs nothing: the run comes back at the old one and looks again."""
+        self._devices_moved = True
         deadline = self._next_deadline()
         if self._running and deadline is not None and self.units(deadline) < self._run_limit:
             self.vcpus[self._now_vcpu].kick()
@@ -234,18 +238,23 @@ class Machine:
         return IoResult.STOP if self._powered_off else IoResult.OK, answer
 
     def _next_deadline(self) -> int | None:
-        found = self.queue.next_deadline()
-        for device in self.board.devices.values():
-            deadline = device.next_deadline()
-            if deadline is not None and (found is None or deadline < found):
-                found = deadline
+        """Earliest of the queue's and the devices'. Theirs is looked at anew when one has moved or has come."""
+        if self._devices_moved:
+            self._devices_moved = False
+            known = [d for device in self.board.devices.values() if (d := device.next_deadline()) is not None]
+            self._device_deadline = min(known, default=None)
+        found, other = self.queue.next_deadline(), self._device_deadline
+        if found is None or (other is not None and other < found):
+            return other
         return found
 
     def _run_due(self) -> int | None:
         """Run what is due; the next deadline after that."""
-        now, found = self.now(), self._next_deadline()
-        if found is None or found > now:
+        found = self._next_deadline()
+        self._ran_due = False
+        if found is None or found > (now := self.now()):
             return found
+        self._ran_due = self._devices_moved = True
         self.queue.run_due(now)
         for device in self.board.devices.values():
             deadline = device.next_deadline()
@@ -328,20 +337,22 @@ class Machine:
             return self._run_vcpu(self.vcpus[number], limit, stop_vcpu, insn_limit)
         if self._powered_off:
             return self._ended()
-        ready = [v for v in self.vcpus if v.runnable]
-        if ready:
-            behind = ready[0].cycles if len(ready) == 1 else min(v.cycles for v in ready)
-            self.time_units = max(self.time_units, behind)
+        ready = self.core.ready(QUANTUM * CYC)
+        if ready.n and ready.clock[0] > self.time_units:
+            self.time_units = ready.clock[0]
         deadline = self._run_due()
         if self.max_cycles is not None and self.time_units >= self.max_cycles * CYC:
             return LIMIT, f"limit of {self.max_cycles} cycles reached"
-        if len(self.vcpus) > 1 or not ready:
-            ready = [v for v in self.vcpus if v.runnable]
-        if not ready:
+        if self._ran_due:  # what was due may have woken or stopped some
+            self.core.ready(QUANTUM * CYC)
+        if not ready.n:
             return self._idle()
         self._idle_turns = 0
-        vcpu = ready[0] if len(ready) == 1 else self._pick(ready)
-        return self._run_vcpu(vcpu, self._limit(vcpu, len(ready), deadline), stop_vcpu, insn_limit)
+        place = 0  # by default it is the turn of the one that is furthest behind
+        if ready.near > 1 and not self.choices.is_default:
+            place = self.choices.choose("vcpu", ready.near, [ready.id[i] for i in range(ready.near)])
+        limit = self._limit(ready.clock[place], ready.n, deadline)
+        return self._run_vcpu(self.vcpus[ready.id[place]], limit, stop_vcpu, insn_limit)
 
     def _run_vcpu(self, vcpu: CoreVcpu, limit: int, stop_vcpu: int | None, insn_limit: int) -> tuple[int, str] | None:
         if insn_limit != NO_LIMIT and stop_vcpu is None:
@@ -382,17 +393,11 @@ class Machine:
             self.pager.on_exit(vcpu)
         return not vcpu.runnable
 
-    def _pick(self, ready: list[CoreVcpu]) -> CoreVcpu:
-        """Whose turn it is: by default the one that is furthest behind."""
-        ready.sort(key=lambda v: (v.cycles, v.id))
-        behind = [v for v in ready if v.cycles - ready[0].cycles <= QUANTUM * CYC]
-        return behind[self.choices.choose("vcpu", len(behind), [v.id for v in behind])]
-
-    def _limit(self, vcpu: CoreVcpu, ready: int, deadline: int | None) -> int:
+    def _limit(self, now: int, ready: int, deadline: int | None) -> int:
+        """End of a turn that begins at `now` (CYC) while so many vCPUs want to run."""
         turn = SLICE
         if ready > 1:
-            turn = QUANTUM >> 2 * self.choices.choose("quantum", 4)
-        now = vcpu.cycles
+            turn = QUANTUM if self.choices.is_default else QUANTUM >> 2 * self.choices.choose("quantum", 4)
         limit = now + turn * CYC
         if deadline is not None:
             limit = min(limit, max(self.units(deadline), now + CYC if ready > 1 else 0))
@@ -485,6 +490,7 @@ class Machine:
     def load_turn(self, state: list[Any]) -> None:
         self._idle_turns, self._now_vcpu, turn, requests, self.turns = state
         self.requests = set(requests)
+        self._devices_moved = True
         self._turn_open = None if turn is None else (int(turn[0]), int(turn[1]))
         self._running = False
 

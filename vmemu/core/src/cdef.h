@@ -12,7 +12,9 @@ struct vm_exit {
     const char *why;
 };
 typedef int (*io_fn)(void *ctx, uint32_t vcpu, int kind, uint64_t addr, uint32_t size, uint64_t *value);
+struct ready { uint32_t n, near, id[16]; uint64_t clock[16]; };
 struct machine {
+    struct ready ready;
     uint32_t nframes, nfree, npages, nvcpus, hand;
     struct s2_page *s2;
     uint64_t mmio[1024]; uint32_t nmmio;
@@ -32,7 +34,8 @@ struct vcpu {
     uint64_t insns, cycles, idle_cycles, blocked_cycles, fills;
     uint64_t count[32];
     uint32_t irq_lines;
-    bool halted, host_halt;
+    bool halted, host_halt, online, on_hold;
+    uint32_t parked;
     struct pending pend;
     struct vm_exit exit;
     ...;
@@ -49,6 +52,8 @@ void machine_free(struct machine *);
 struct vcpu *vcpu_new(struct machine *);
 int vcpu_run(struct vcpu *, uint64_t cycle_limit, uint64_t insn_limit);
 void vcpu_set_irq(struct vcpu *, uint32_t line, bool level);
+uint32_t machine_ready(struct machine *, uint64_t window);
+bool vcpu_runnable(const struct vcpu *);
 void vcpu_kick(struct vcpu *);
 void vcpu_set_halted(struct vcpu *, bool);
 uint64_t vcpu_insns(struct vcpu *);

@@ -14,6 +14,7 @@
  *   engine.c    the block hook: counting, limits, remainders of blocks
  *   vcpu.c      machines and vCPUs: opening Unicorn, device windows, address hooks
  *   run.c       run loop and exits
+ *   turns.c     which vCPUs may run
  *   snapshot.c  snapshots in memory
  *   arch_<isa>  walk_<isa>.c  decode_<isa>.c  entry_<isa>.c  sense_<isa>.c behind `struct arch`
  *
@@ -265,6 +266,9 @@ typedef int (*io_fn)(void *ctx, u32 vcpu, int kind, u64 addr, u32 size, u64 *val
 /* --------------------------------------------------------------- machine */
 #define MAX_ANSWERS 16                                  /* hypercalls answered without an exit */
 struct arch;
+/* Who may run, the one furthest behind first; `near` of them are at most a window apart from it. Clocks in CYC. */
+struct ready { u32 n, near, id[MAX_VCPUS]; u64 clock[MAX_VCPUS]; };
+
 struct machine {
     const struct arch *arch;
     u8 *ram;                                            /* frame pool: nframes pages, anonymous memory */
@@ -294,6 +298,7 @@ struct machine {
     struct vcpu *vcpu[MAX_VCPUS]; u32 nvcpus;
     struct vcpu *current;                               /* the one that ran last: its clock is the host's */
     io_fn io; void *io_ctx;
+    struct ready ready;
     bool ask_reclaim;                                   /* where a batch of victims starts is a choice (IO_RECLAIM) */
     /* rooms above (public.h) */
     struct answer { u32 nr; hcall_fn fn; void *ctx; } answers[MAX_ANSWERS]; u32 nanswers;
@@ -342,6 +347,9 @@ struct vcpu {
     u64 epoch;                                          /* in the upper 32 bits, see block.tag */
     u64 entered;                                        /* the block entered last: its address in host memory | which of its costs was charged */
     union { struct vcpu_state state; struct { VCPU_STATE_FIELDS; }; };
+    /* turns.c */
+    bool online, on_hold;                               /* on_hold: the host is amid something on its behalf */
+    u32 parked;                                         /* lines that were high when it was found to stay halted */
     /* limits of this run() */
     u64 cycle_limit, insn_limit;
     /* stops */
@@ -453,6 +461,8 @@ int vcpu_run(struct vcpu *, u64 cycle_limit, u64 insn_limit);   /* fills v->exit
 int vcpu_settle(struct vcpu *);                         /* enter what is pending now; -1: not here (an exact stop amid a block) */
 int vcpu_go_to(struct vcpu *, u64 pc, u64 status);      /* the host sends a settled vCPU elsewhere, as firmware does */
 void vcpu_set_irq(struct vcpu *, u32 line, bool level);
+u32 machine_ready(struct machine *, u64 window);         /* fills m->ready; how many may run */
+bool vcpu_runnable(const struct vcpu *);                 /* online, not held, not halted; or halted and other lines are high than when parked */
 void vcpu_set_halted(struct vcpu *, bool);
 u64 vcpu_insns(struct vcpu *);                          /* exact instruction index */
 u32 vcpu_executed(struct vcpu *);                       /* instructions of current_block() that have run */
