@@ -143,7 +143,7 @@ class Memory:
 
     def read(self, gpa: int, size: int) -> bytes:
         """Bytes of guest memory, paged in as needed. Raises ConfigError outside RAM, StoreError when a page is lost."""
-        out = b""
+        out = self.core.read_resident(gpa, size)
         while len(out) < size:
             self._want(gpa + len(out))
             out += self.core.read_resident(gpa + len(out), min(size - len(out), PAGE_SIZE - (gpa + len(out)) % PAGE_SIZE))
@@ -151,7 +151,7 @@ class Memory:
 
     def write(self, gpa: int, data: bytes) -> None:
         """As `read`, the other way round."""
-        done = 0
+        done = self.core.write_resident(gpa, data)
         while done < len(data):
             self._want(gpa + done)
             done += self.core.write_resident(gpa + done, data[done : done + PAGE_SIZE - (gpa + done) % PAGE_SIZE])

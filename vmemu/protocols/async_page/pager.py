@@ -21,7 +21,7 @@ from vmemu.machine.facility import Pager, Resolution
 from vmemu.protocols.async_page.ledger import Ledger
 from vmemu.protocols.async_page.references import MM, VM, References
 from vmemu.protocols.async_page.steps import Sequence, Sequencer
-from vmemu.protocols.async_page.words import SharedWords
+from vmemu.protocols.async_page.words import Names, SharedWords
 from vmemu.protocols.async_page.work import BROADCAST, Work
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class AsyncPager(Pager):
         self.references = References()
         buffered = machine.options is not None and machine.options.store_buffer
         self.words = SharedWords(machine.choices, buffered)
+        self.names = [Names(i) for i in range(count)]
         self.barriers = "apf-no-barrier" not in self.bugs
         self.sequencer = Sequencer(
             machine,
@@ -140,7 +141,7 @@ class AsyncPager(Pager):
         self.works[work.id] = work
         count["works"] += 1
         names = SETUP_SCHEDULED_FIRST if "apf-schedule-first" in self.bugs else SETUP
-        sequence = self.sequencer.start("setup", f"v{vcpu.id}", work.id, names, holds=vcpu.id)
+        sequence = self.sequencer.start("setup", self.names[vcpu.id].actor, work.id, names, holds=vcpu.id)
         return Resolution(RESOLVED[sequence.value]) if not sequence.left else Resolution.RETRY
 
     def _reason(self, vcpu: CoreVcpu, ex: Exit, index: int) -> str | None:
@@ -178,14 +179,14 @@ class AsyncPager(Pager):
     def halt(self, vcpu: CoreVcpu, gpa: int) -> Resolution:
         """The vCPU waits for its page, unless that is there by now."""
         self.ledger.count["halted"] += 1
-        actor = f"v{vcpu.id}"
-        self.words.write(actor, f"sleeping{vcpu.id}", 1)
+        actor = self.names[vcpu.id].actor
+        self.words.write(actor, self.names[vcpu.id].sleeping, 1)
         if self.barriers:
             self.words.fence(actor)
-        if self.words.read(actor, f"done{vcpu.id}"):
+        if self.words.read(actor, self.names[vcpu.id].done):
             self.complete(vcpu)
         if self.core.page(self.core.index(gpa)).state != PageState.SWAPPED:
-            self.words.write(actor, f"sleeping{vcpu.id}", 0)
+            self.words.write(actor, self.names[vcpu.id].sleeping, 0)
             return Resolution.RETRY
         return Resolution.HALT
 
@@ -284,13 +285,13 @@ class AsyncPager(Pager):
         self._event(EventKind.TOKEN_COMPLETED, None, work.token, work.gva, work.gpa)
 
     def _count_done(self, actor: str, vcpu: int) -> None:
-        self.words.write(actor, f"done{vcpu}", len(self.done[vcpu]))
+        self.words.write(actor, self.names[vcpu].done, len(self.done[vcpu]))
 
     def _step_request(self, s: Sequence) -> None:
         work = self.works.get(s.work)
         if work is None or not s.value:
             return
-        self.words.write(s.actor, f"request{work.vcpu}", 1)
+        self.words.write(s.actor, self.names[work.vcpu].request, 1)
         if self.barriers:
             self.words.fence(s.actor)
 
@@ -315,13 +316,13 @@ class AsyncPager(Pager):
             return
         if self.barriers:
             self.words.fence(s.actor)
-        if self.words.read(s.actor, f"sleeping{number}"):
+        if self.words.read(s.actor, self.names[number].sleeping):
             self._awake(self.machine.vcpus[number])
 
     def _awake(self, vcpu: CoreVcpu) -> None:
         if vcpu.host_halted:
             self.machine.wake(vcpu.id)
-        self.words.write(f"v{vcpu.id}", f"sleeping{vcpu.id}", 0)
+        self.words.write(self.names[vcpu.id].actor, self.names[vcpu.id].sleeping, 0)
 
     def _step_put(self, s: Sequence) -> None:
         self.words.fence(s.actor)  # an atomic decrement
@@ -339,19 +340,19 @@ class AsyncPager(Pager):
     # ---------------------------------------------- completion, in the vCPU's thread
     def on_exit(self, vcpu: CoreVcpu) -> None:
         """The vCPU is out of its guest: look whether somebody asked for its attention."""
-        actor = f"v{vcpu.id}"
-        if self.words.read(actor, f"request{vcpu.id}"):
-            self.words.write(actor, f"request{vcpu.id}", 0)
+        actor = self.names[vcpu.id].actor
+        if self.words.read(actor, self.names[vcpu.id].request):
+            self.words.write(actor, self.names[vcpu.id].request, 0)
             self.complete(vcpu)
 
     def complete(self, vcpu: CoreVcpu) -> None:
         """Take completions off `done` while the protocol can announce them."""
         if self.sequencer.holder(vcpu.id) is not None:  # its thread is amid something: that ends with another look
-            self.words.write(f"v{vcpu.id}", f"request{vcpu.id}", 1)
+            self.words.write(self.names[vcpu.id].actor, self.names[vcpu.id].request, 1)
             return
         while self.done[vcpu.id] and self.can_dequeue(vcpu):
             first = self.done[vcpu.id][0]
-            sequence = self.sequencer.start("dequeue", f"v{vcpu.id}", first, DEQUEUE, holds=vcpu.id)
+            sequence = self.sequencer.start("dequeue", self.names[vcpu.id].actor, first, DEQUEUE, holds=vcpu.id)
             if sequence.left:
                 return
 
@@ -398,7 +399,7 @@ class AsyncPager(Pager):
         if s.id in self.sequencer.resting or self.sequencer.holder(s.holds) is not None:
             return
         vcpu = self.machine.vcpus[s.holds]
-        if self.words.read(s.actor, f"request{vcpu.id}"):
+        if self.words.read(s.actor, self.names[vcpu.id].request):
             self.on_exit(vcpu)
 
     # --------------------------------------------------- wake-all, flush, reset
@@ -411,7 +412,7 @@ class AsyncPager(Pager):
         self.works[work.id] = work
         self.queued[vcpu.id] += 1
         self.done[vcpu.id].append(work.id)
-        self._count_done(f"v{vcpu.id}", vcpu.id)
+        self._count_done(self.names[vcpu.id].actor, vcpu.id)
         self.ask(vcpu)
         return True
 
@@ -421,7 +422,7 @@ class AsyncPager(Pager):
 
     def ask(self, vcpu: CoreVcpu) -> None:
         """The vCPU's thread looks at `done` at its next exit; one that is in its guest is made to exit."""
-        self.words.write(f"v{vcpu.id}", f"request{vcpu.id}", 1)
+        self.words.write(self.names[vcpu.id].actor, self.names[vcpu.id].request, 1)
         self.machine.exit_soon(vcpu.id)
 
     def clear(self, vcpu: CoreVcpu) -> None:
@@ -432,9 +433,9 @@ class AsyncPager(Pager):
         for work in [w for w in self.works.values() if w.vcpu == vcpu.id]:
             self._cancel(vcpu, work)
         self.done[vcpu.id].clear()
-        self._count_done(f"v{vcpu.id}", vcpu.id)
+        self._count_done(self.names[vcpu.id].actor, vcpu.id)
         self.queued[vcpu.id] = 0
-        self.words.write(f"v{vcpu.id}", f"request{vcpu.id}", 0)
+        self.words.write(self.names[vcpu.id].actor, self.names[vcpu.id].request, 0)
         self._awake(vcpu)
 
     def _cancel(self, vcpu: CoreVcpu, work: Work) -> None:

@@ -55,17 +55,21 @@ class Sequencer:
 
     def start(self, kind: str, actor: str, work: int, names: tuple[str, ...], holds: int = -1) -> Sequence:
         """Begin a sequence and run it as far as it comes; it is complete when nothing is `left`."""
-        sequence = Sequence(self.next_id, kind, actor, work, holds, list(names))
+        sequence = Sequence(self.next_id, kind, actor, work, holds, [])
         self.next_id += 1
-        self._run(sequence)
+        if self.machine.choices.is_default:  # nothing can come between
+            for name in names:
+                self.steps[name](sequence)
+            self.finished[kind](sequence)
+        else:
+            sequence.left = list(names)
+            self._run(sequence)
         return sequence
 
     def _run(self, sequence: Sequence) -> None:
         choices = self.machine.choices
         while sequence.left:
             self.steps[sequence.left.pop(0)](sequence)
-            if choices.is_default:
-                continue
             self.between()
             if sequence.left and choices.choose("step", 2):
                 self._rest(sequence)
@@ -88,7 +92,7 @@ class Sequencer:
 
     def holder(self, vcpu: int) -> Sequence | None:
         """The interrupted sequence that is the vCPU's own."""
-        return next((s for s in self.resting.values() if s.holds == vcpu), None)
+        return next((s for s in self.resting.values() if s.holds == vcpu), None) if self.resting else None
 
     def complete(self, sequence: Sequence) -> None:
         """Somebody waits for it: run what is left, without interruption."""

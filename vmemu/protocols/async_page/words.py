@@ -12,6 +12,16 @@ from typing import Any
 from vmemu.clock.choices import Choices
 
 
+class Names:
+    """What the threads call the words of one vCPU. `pending`: a ready event is with the guest, which will look again by itself."""
+
+    __slots__ = ("actor", "done", "pending", "request", "sleeping")
+
+    def __init__(self, vcpu: int) -> None:
+        self.actor = f"v{vcpu}"
+        self.done, self.pending, self.request, self.sleeping = (f"{w}{vcpu}" for w in ("done", "pending", "request", "sleeping"))
+
+
 class SharedWords:
     """Named words, zero at first. An actor is a host thread: "v3" the thread of vCPU 3, "w17" the worker of work 17."""
 
@@ -22,9 +32,10 @@ class SharedWords:
         self.buffers: dict[str, list[tuple[str, int]]] = {}
 
     def read(self, actor: str, word: str) -> int:
-        for name, value in reversed(self.buffers.get(actor, ())):
-            if name == word:
-                return value
+        if self.buffers:
+            for name, value in reversed(self.buffers.get(actor, ())):
+                if name == word:
+                    return value
         return self.memory.get(word, 0)
 
     def write(self, actor: str, word: str, value: int) -> None:
@@ -35,8 +46,9 @@ class SharedWords:
 
     def fence(self, actor: str) -> None:
         """All of the actor's stores are in memory before its next load."""
-        for word, value in self.buffers.pop(actor, ()):
-            self.memory[word] = value
+        if self.buffers:
+            for word, value in self.buffers.pop(actor, ()):
+                self.memory[word] = value
 
     def drain(self) -> None:
         """Between two steps of anybody: some stores reach memory by themselves."""

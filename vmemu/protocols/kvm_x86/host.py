@@ -61,11 +61,11 @@ class KvmX86(AsyncPager):
             self.wake_all(vcpu)
         else:
             self.clear(vcpu)
-            self.words.write(f"v{vcpu.id}", f"pending{vcpu.id}", 0)
+            self.words.write(self.names[vcpu.id].actor, self.names[vcpu.id].pending, 0)
 
     def acknowledge(self, vcpu: CoreVcpu) -> None:
-        actor = f"v{vcpu.id}"
-        self.words.write(actor, f"pending{vcpu.id}", 0)
+        actor = self.names[vcpu.id].actor
+        self.words.write(actor, self.names[vcpu.id].pending, 0)
         if self.barriers:
             self.words.fence(actor)
         if "kvm-no-rescan" not in self.bugs and self.done[vcpu.id]:
@@ -83,7 +83,7 @@ class KvmX86(AsyncPager):
         super().reset_vcpu(vcpu)
         self.en[vcpu.id] = self.vector[vcpu.id] = 0
         self.on[vcpu.id] = False
-        self.words.write(f"v{vcpu.id}", f"pending{vcpu.id}", 0)
+        self.words.write(self.names[vcpu.id].actor, self.names[vcpu.id].pending, 0)
 
     # ---------------------------------------------------------------- faults
     def refuse(self, vcpu: CoreVcpu, ex: Exit) -> str | None:
@@ -126,11 +126,11 @@ class KvmX86(AsyncPager):
 
     # ------------------------------------------------------------- page ready
     def wants_kick(self, vcpu: CoreVcpu, actor: str) -> bool:
-        return not self.words.read(actor, f"pending{vcpu.id}")
+        return not self.words.read(actor, self.names[vcpu.id].pending)
 
     def on_exit(self, vcpu: CoreVcpu) -> None:
         if self.legacy:  # no request bit: every turn of the run loop looks
-            self.words.write(f"v{vcpu.id}", f"request{vcpu.id}", 0)
+            self.words.write(self.names[vcpu.id].actor, self.names[vcpu.id].request, 0)
             if self.done[vcpu.id]:
                 self.complete(vcpu)
         else:
@@ -163,7 +163,7 @@ class KvmX86(AsyncPager):
             self.ledger.lost(f"token {work.token:#x}: announced as {token:#x} (injected)")
         if not self._put(vcpu, TOKEN, token):
             return False
-        self.words.write(f"v{vcpu.id}", f"pending{vcpu.id}", 1)
+        self.words.write(self.names[vcpu.id].actor, self.names[vcpu.id].pending, 1)
         if self._apic_on(vcpu.id):
             self.apics.lapics[vcpu.id].request(self.vector[vcpu.id])
         else:  # only when can_dequeue does not look
