@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from vmemu.protocols.esn_pseries.sns import Post, Sns
-from vmemu.protocols.esn_pseries.wire import CONTROL, EXPROPRIATION_ENABLE, Defect, Profile
+from vmemu.protocols.esn_pseries.wire import CONTROL, ENTRY, EXPROPRIATION_ENABLE, RING, VPA_FLAGS, Defect, Profile
 
 #: Causes that are no defect of the RFC.
 UNCOUNTED = "the guest's ring"
@@ -44,6 +44,8 @@ class Events:
         if self.profile.has(Defect.A5) and (number == 0 or self.blind):
             self.blind = True
             return Defect.A5.name
+        if self.profile.entry(number) != number.to_bytes(2, "big"):
+            return Defect.A17.name
         return None
 
     def lose(self, cause: str) -> None:
@@ -53,8 +55,8 @@ class Events:
     def summary(self) -> dict[str, Any]:
         return {**self.count, "lost": dict(sorted(self.lost.items()))}
 
-    def diagnosis(self, sns: Sns, enabled: list[int], control: int | None) -> list[str]:
-        """What is wrong between guest and platform. `control`: byte 0 of the area; `enabled`: byte 0xb9 of every VPA."""
+    def diagnosis(self, sns: Sns, enabled: list[int], page: bytes | None) -> list[str]:
+        """What is wrong between guest and platform. `page`: where the area begins; `enabled`: byte 0xb9 of every VPA."""
         found = [f"{n} wake-ups lost by {_explain(cause)}" for cause, n in sorted(self.lost.items())]
         other = 0x41C if self.profile.token == 0x2F8 else 0x2F8
         if self.count["wrong_token"]:
@@ -62,8 +64,9 @@ class Events:
                 f"the guest called hypercall {other:#x}, H_REG_SNS of the other profile, {self.count['wrong_token']} times; "
                 f"{self.profile.name} has it at {self.profile.token:#x} ({Defect.A1.name}: {Defect.A1.value})"
             )
-        if sns.area is None or control is None:
+        if sns.area is None or page is None:
             return found
+        control = page[CONTROL]
         if not any(b & EXPROPRIATION_ENABLE for b in enabled):
             found.append(f"no CPU has mask {EXPROPRIATION_ENABLE:#x} of byte 0xb9 of its VPA set: nothing is notified")
         if self.count["posted"] and not self.count["signals"]:
@@ -74,6 +77,16 @@ class Events:
             if control == 0x01 and self.profile.mask == 0x80:
                 text += f"; byte 0 is 0x01, as the RFC arms ({Defect.A2.name}: {Defect.A2.value}; {Defect.A3.name}: {Defect.A3.value})"
             found.append(text)
+        if self.lost.get(Defect.A7.name) and control & 0x80:
+            found.append(
+                f"byte {CONTROL} of the SNS area is {control:#04x}, as LoPAR arms: such a guest also finds number 0, and that its "
+                f"data is zero, at {VPA_FLAGS:#x} of its VPA ({Defect.A4.name}: {Defect.A4.value})"
+            )
+        last = min(sns.area.size & ~1, len(page))
+        waiting = [number for i in range(RING, last, ENTRY) if (number := int.from_bytes(page[i : i + ENTRY], "big"))]
+        if waiting:
+            numbers = ", ".join(f"{n:#x}" for n in waiting[:8]) + ", ..." * (len(waiting) > 8)
+            found.append(f"the ring shows {len(waiting)} numbers that the guest has not cleared: {numbers}")
         if self.count["masked"]:
             found.append(f"{self.count['masked']} interrupts were due while H_VIO_SIGNAL had them off")
         if sns.area.overflow and not self.profile.has(Defect.A7):

@@ -17,9 +17,9 @@ LAST = 0xFFFF
 class Numbers:
     """Numbers of the pages that are outstanding: their page-in is under way and the partition is, or is about to be, told."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, first: int = 1) -> None:
         self._counter = profile.has(Defect.A5)
-        self.next = 1
+        self.next = first
         self.page_of: dict[int, int] = {}
         self.number_of: dict[int, int] = {}
 

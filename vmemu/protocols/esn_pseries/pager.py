@@ -26,7 +26,6 @@ from vmemu.protocols.esn_pseries.numbers import Numbers
 from vmemu.protocols.esn_pseries.signal import Signal
 from vmemu.protocols.esn_pseries.sns import Post, Sns
 from vmemu.protocols.esn_pseries.wire import (
-    CONTROL,
     EXPROPRIATION_ENABLE,
     H_REG_SNS,
     H_REG_SNS_RFC,
@@ -56,33 +55,35 @@ class Esn(AsyncPager):
         self.board = board
         self.bolting = machine.options is None or machine.options.bolt != "none"
         self.sns = Sns(self.rules, machine.is_ram, machine.read_guest, machine.write_guest, replace=switches.REPLACE in bugs)
-        self.numbers = Numbers(self.rules)
+        self.numbers = Numbers(self.rules, first=0xFFF0 if switches.LATE_NUMBERS in bugs else 1)
         self.events = Events(self.rules)
-        self.signal = Signal(machine, board, self.rules, self.events, kicks=switches.NO_KICK not in bugs)
+        both = switches.ANY_OPCODE in bugs
+        self._tells_unit = both or not self.rules.has(Defect.A1)
+        self.signal = Signal(
+            machine, board, self.rules, self.events, kicks=switches.NO_KICK not in bugs, unit=self._tells_unit
+        )  # fmt: skip
         self._asked = 0  # page index that `refuse` has let pass
         self._ghost = switches.DEREGISTER_LIVE in bugs
-        both = switches.ANY_OPCODE in bugs
         for token in (H_REG_SNS, H_REG_SNS_RFC):
             speaks = both or token == self.rules.token
             board.add_hcall(token, 2, self._register if speaks else self._wrong_token)
-        if not self.rules.has(Defect.A1):
+        if self._tells_unit:
             board.hypertas.append("hcall-esn")
 
     # ----------------------------------------------------------------- H_REG_SNS
     def _register(self, cpu: int, address: int, size: int) -> tuple[int, int]:
         """H_REG_SNS. Raises Refused; the answer is the unit address and the interrupt source."""
-        rfc = self.rules.has(Defect.A1)
-        if not rfc and not self.board.cas.has(CMO):
+        if not self.rules.has(Defect.A1) and not self.board.cas.has(CMO):
             raise Refused(H_FUNCTION)
         if address == NONE:
             self._deregister()
-            return (address if rfc else UNIT), SOURCE
-        replaced = self.sns.replace and self.sns.area is not None
-        self.sns.register(address, size)
-        self.events.count["registered"] += 1
-        if replaced:
-            self._forget()
-        return (address if rfc else UNIT), SOURCE
+        else:
+            replaced = self.sns.replace and self.sns.area is not None
+            self.sns.register(address, size)
+            self.events.count["registered"] += 1
+            if replaced:
+                self._forget()
+        return (UNIT if self._tells_unit else address), SOURCE
 
     def _wrong_token(self, cpu: int, address: int, size: int) -> None:
         self.events.count["wrong_token"] += 1
@@ -287,11 +288,9 @@ class Esn(AsyncPager):
 
     def _diagnosis(self) -> list[str]:
         cpus = range(len(self.machine.vcpus))
-        control = None
-        if self.sns.area is not None:
-            page = self.machine.memory.peek(self.core.index(self.sns.area.base))
-            control = None if page is None else page[CONTROL]
-        return self.events.diagnosis(self.sns, [self._vpa(cpu, INTERRUPTS) or 0 for cpu in cpus], control)
+        area = self.sns.area
+        page = None if area is None else self.machine.memory.peek(self.core.index(area.base))
+        return self.events.diagnosis(self.sns, [self._vpa(cpu, INTERRUPTS) or 0 for cpu in cpus], page)
 
     def lines(self) -> list[str]:
         c = self.events.count

@@ -18,16 +18,19 @@ LATE = "esn.irq"
 
 
 class Signal:
-    """Signals when it is due. kicks False: only when the vCPU that faulted is out of its guest (RFC, 2021)."""
+    """Signals when it is due. kicks False: only when the vCPU that faulted is out of its guest (RFC, 2021).
 
-    def __init__(self, machine: Machine, board: Pseries, profile: Profile, events: Events, *, kicks: bool) -> None:
+    `unit`: H_VIO_SIGNAL knows the area's unit address, even where (as in the RFC) it switches nothing.
+    """
+
+    def __init__(self, machine: Machine, board: Pseries, profile: Profile, events: Events, *, kicks: bool, unit: bool) -> None:
         self._machine, self._board, self._events = machine, board, events
         self._switched = not profile.has(Defect.A1)  # the RFC's is always on
         self.kicks = kicks
         #: vCPUs whose next exit signals
         self.requests: list[int] = []
         board.xics.add_source(SOURCE, level=False)
-        if self._switched:
+        if unit:
             board.vio.add(UNIT)
         machine.queue.define(LATE, lambda now, data: self._pulse())
 

@@ -11,6 +11,7 @@ ROOM = "protocols.esn_pseries"
 ANY_OPCODE = "esn-any-opcode"
 DEREGISTER_LIVE = "esn-deregister-live"
 LITTLE_HOST = "esn-little-endian-host"
+LATE_NUMBERS = "esn-late-numbers"
 NO_KICK = "esn-no-kick"
 NUMBER_ZERO = "esn-number-zero"
 REPLACE = "esn-replace-area"
@@ -19,6 +20,7 @@ for _name, _text in (
     (ANY_OPCODE, "H_REG_SNS is answered at 0x2f8 and at 0x41c, whatever the profile: kernels of the other one get further"),
     (DEREGISTER_LIVE, "events are written to the SNS area after it was taken back (RFC, 2021: the ring's pointer stays)"),
     (LITTLE_HOST, "the RFC's host is little-endian: entries of the ring are too (with --apf rfc)"),
+    (LATE_NUMBERS, "numbers begin at 0xfff0, so that they soon come round: papr goes on at 1, rfc at 0"),
     (NO_KICK, "the interrupt waits until the vCPU that faulted leaves its guest by itself (RFC, 2021: long delays)"),
     (NUMBER_ZERO, "a page that is back before the partition goes on is notified all the same, with number 0, as LoPAR allows"),
     (REPLACE, "H_REG_SNS takes another area while one is registered, and forgets what is under way"),
