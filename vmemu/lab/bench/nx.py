@@ -118,7 +118,8 @@ def _guest(report: Report) -> None:
             faults = result.extra["vas"]["faults"]
             told = ", ".join(f"{n} {kind}" for kind, n in faults.items()) or "none"
             name = f"nxgzip 1 MiB, {resident} resident, {'touched before' if touch else 'faulting'}"
-            report.add(Line("virtual", name, float(sum(times)), "us", reference=f"compress {times[0]}, decompress {times[1]}; faults: {told}"))
+            parts = f"compress {times[0]}, decompress {times[1]}; faults: {told}"
+            report.add(Line("virtual", name, float(sum(times)), "us", reference=parts))
 
 
 def measure(repeat: int, echo: Callable[[str], None]) -> Report:
