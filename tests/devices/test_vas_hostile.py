@@ -249,6 +249,29 @@ def rig_() -> Rig:
     return rig
 
 
+@pytest.mark.parametrize(("what", "cc"), [("fail", 10), ("corrupt", 20), ("drop", 224), ("delay=7us", 0)])
+def test_failures_of_the_engine(what: str, cc: int) -> None:
+    """Completion codes of broken hardware, by the injector; the job after it is well."""
+    rig = Rig(inject=(f"nx.job:1:{what}",))
+    request = Request(rig)
+    got = request.run(0x1E, b"abc")
+    assert (got.valid, got.cc, got.ce) == (True, cc, 0x60 if cc else 0x20)
+    assert rig.machine.now() > {0: 7000, 224: 10_000_000}.get(cc, 0) and rig.vas.home
+    assert request.run(0x1E, b"abc").cc == 0
+
+
+@pytest.mark.parametrize(("what", "pulses"), [("drop", []), ("duplicate", [370, 5370]), ("delay=9us", [9370])])
+def test_interrupts_lost_late_and_twice(what: str, pulses: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """H9: the entry is there all the same."""
+    rig = Rig(inject=(f"nx.interrupt:1:{what}",))
+    Request(rig)
+    seen: list[int] = []
+    monkeypatch.setattr(rig.facility.board.xics, "pulse", lambda number: seen.append(rig.machine.now()))
+    assert rig.paste(crb(0x1E, CSB, dde(0x1000, 8), dde(TARGET, 8)))
+    rig.settle()
+    assert seen == pulses and rig.serve_fault() is not None
+
+
 # ---------------------------------------------------------------- window contexts
 def test_windows_that_make_no_sense_stay_closed() -> None:
     rig = Rig()

@@ -12,12 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from vmemu.clock.inject import Action, Do
 from vmemu.core.events import EventKind
 from vmemu.devices.base import State
-from vmemu.devices.nx_format import CC, FaultStatus
+from vmemu.devices.nx_format import CC, CE_ERROR, FaultStatus, Result
 from vmemu.devices.nx_job import Job, Limits
 from vmemu.devices.nx_memory import Space, TranslationFault
 
+#: How long the engine's watchdog waits for a job that hangs (vmemu's choice).
+WATCHDOG_NS = 10_000_000
 #: UM 4.3: about 370 ns to start; up to 16 KiB per microsecond.
 STARTUP_NS, BYTES_PER_US = 370, 16384
 
@@ -57,10 +60,11 @@ class Figures:
 
 
 class Engine:
-    """One gzip engine. `post(deadline)` asks the clock to call `on_event` at that time."""
+    """One gzip engine. `post(deadline)` asks the clock to call `on_event` at that time; `mishap` says what goes wrong with a job."""
 
-    def __init__(self, port: Port, now: Callable[[], int], post: Callable[[int], None], limits: Limits | None = None) -> None:
-        self._port, self._now, self._post = port, now, post
+    def __init__(self, port: Port, now: Callable[[], int], post: Callable[[int], None], limits: Limits | None = None,
+                 mishap: Callable[[], Action | None] = lambda: None) -> None:
+        self._port, self._now, self._post, self._mishap = port, now, post, mishap
         self._limits = limits or Limits()
         self.reset()
 
@@ -87,7 +91,17 @@ class Engine:
         self.job = Job(*taken)
         self._since = self._now()
         self._port.note(EventKind.JOB_BEGUN, self.job.number, self.job.window, self.job.parsed.ccw & 0xFF)
-        self._post(self._since + STARTUP_NS)
+        self._post(self._since + STARTUP_NS + self._spoil(self.job))
+
+    def _spoil(self, job: Job) -> int:
+        """Failures of the hardware, when they are asked for. What the job's start is late by, in ns."""
+        action = self._mishap()
+        if action is None:
+            return 0
+        code = {Do.FAIL: CC.INTERNAL, Do.CORRUPT: CC.CORRUPT, Do.DROP: CC.WATCHDOG}.get(action.do)
+        if code is not None:
+            job.result = Result(code, CE_ERROR, 0, 0, b"")
+        return WATCHDOG_NS if action.do is Do.DROP else action.delay_ns
 
     def on_event(self, now: int) -> None:
         """A slice's time is over: the next one, or the end of the job."""

@@ -46,9 +46,11 @@ class CC(IntEnum):
     LIST_ALIGNMENT = 1
     SUSPENDED = 3  # also: history as long as the source (CE termination)
     MEMORY = 7
+    INTERNAL = 10
     TARGET_SPACE = 13
     DDE = 14
     FUNCTION = 17
+    CORRUPT = 20  # the CRB came damaged out of the FIFO
     CRB = 21
     LIST_RESERVED = 30
     LIST_NESTED = 31
@@ -57,6 +59,7 @@ class CC(IntEnum):
     SYMBOL = 66
     DISTANCE = 67
     DHT = 68
+    WATCHDOG = 224
 
 
 CE_PARTIAL, CE_TERMINATION, CE_TPBC = 0x80, 0x40, 0x20

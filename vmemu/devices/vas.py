@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from vmemu.clock.inject import Action
 from vmemu.core.events import EventKind
 from vmemu.devices.base import State, flat
 from vmemu.devices.nx_engine import Engine
@@ -84,13 +85,15 @@ class Vas:
         now, post: virtual time, and an event for the engine at a later one.
         interrupt: interrupt(window) after a fault paste.
         note: note(kind, job, window, detail), for traces.
+        mishap: what the injector has for the next job.
     """
 
     def __init__(self, memory: Memory, now: Callable[[], int], post: Callable[[int], None], interrupt: Callable[[Window], None],
-                 note: Callable[[EventKind, int, int, int], None], limits: Limits | None = None, switches: Switches | None = None) -> None:
+                 note: Callable[[EventKind, int, int, int], None], limits: Limits | None = None, switches: Switches | None = None,
+                 mishap: Callable[[], Action | None] = lambda: None) -> None:
         self._memory, self._interrupt, self.note = memory, interrupt, note
         self._switches = switches or Switches()
-        self.engine = Engine(self, now, post, limits)
+        self.engine = Engine(self, now, post, limits, mishap)
         self.reset()
 
     def reset(self) -> None:

@@ -6,20 +6,23 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from vmemu.clock.inject import Do
 from vmemu.core.events import EventKind
 from vmemu.devices.base import State
 from vmemu.devices.nx_job import Limits
 from vmemu.devices.vas import PASTE_BASE, PASTE_SHIFT, Switches, Vas, Window
 from vmemu.machine.boards.pseries import Pseries
 from vmemu.machine.facility import Facility
-from vmemu.protocols.vas.switches import CCW_KEPT, FAULT_OVERRUN
+from vmemu.protocols.vas.switches import CCW_KEPT, FAULT_OVERRUN, INTERRUPT, JOB
 
 if TYPE_CHECKING:
     from vmemu.core import CoreVcpu
     from vmemu.machine.boot import BootOptions
     from vmemu.machine.machine import Machine
 
-EVENT = "nx.engine"
+EVENT, LATE = "nx.engine", "nx.interrupt"
+#: A duplicate that came at the same time would be one interrupt.
+DUPLICATE_NS = 5_000
 
 
 class VasFacility(Facility):
@@ -33,7 +36,9 @@ class VasFacility(Facility):
         bugs = set(options.bugs)
         switches = Switches(keep_ccw=CCW_KEPT in bugs, ignore_fault_credits=FAULT_OVERRUN in bugs)
         machine.queue.define(EVENT, lambda now, data: self.vas.engine.on_event(now))
-        self.vas = Vas(machine.memory, machine.now, self._post, self.interrupt, self._note, limits, switches)
+        machine.queue.define(LATE, lambda now, number: self.interrupt(self.vas.windows[number]) if number in self.vas.windows else None)
+        self.vas = Vas(machine.memory, machine.now, self._post, self._interrupt, self._note, limits, switches,
+                       lambda: machine.memory.injector.check(JOB.name))  # fmt: skip
         board.add_paste(PASTE_BASE, windows << PASTE_SHIFT, self._paste)
 
     def _post(self, deadline: int) -> None:
@@ -46,6 +51,15 @@ class VasFacility(Facility):
 
     def _paste(self, vcpu: CoreVcpu, address: int, block: bytes) -> bool:
         return self.vas.paste(address, block)
+
+    def _interrupt(self, window: Window) -> None:
+        action = self.machine.memory.injector.check(INTERRUPT.name)
+        if action is not None and action.do is not Do.DROP:
+            late = DUPLICATE_NS if action.do is Do.DUPLICATE else action.delay_ns
+            self.machine.queue.post(self.machine.now() + late, LATE, window.number)
+            self.machine.deadline_changed()
+        if action is None or action.do is Do.DUPLICATE:
+            self.interrupt(window)
 
     @abstractmethod
     def interrupt(self, window: Window) -> None:

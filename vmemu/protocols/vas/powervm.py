@@ -169,7 +169,9 @@ class PowervmVas(VasFacility):
     # ---------------------------------------------------------------- interrupts
     def interrupt(self, window: Window) -> None:
         """One for each fault: the next is presented when the guest has ended the one before."""
-        entry = self.allocated[window.number]
+        entry = self.allocated.get(window.number)
+        if entry is None:
+            return
         if entry.presented:
             entry.owed += not self._drop_interrupts
             return

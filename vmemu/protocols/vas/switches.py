@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Known bugs of the host side."""
+"""Known bugs of the host side, and what the injector can spoil."""
 
 from __future__ import annotations
 
 from vmemu.bugs import Bug, register
+from vmemu.clock.inject import Do, declare
 
 ROOM = "protocols.vas"
 CCW_KEPT, FAULT_OVERRUN, IRQ_DROPPED = "vas-ccw-kept", "vas-fault-overrun", "vas-irq-dropped"
@@ -14,3 +15,7 @@ for _name, _text in (
     (IRQ_DROPPED, "powervm: a fault while the window's interrupt is in service raises none of its own"),
 ):
     register(Bug(_name, ROOM, _text))
+
+JOB = declare("nx.job", "the engine begins a job: fail and corrupt end it with CC 10 and 20, drop hangs it (CC 224)",
+              Do.FAIL, Do.CORRUPT, Do.DROP, Do.DELAY)  # fmt: skip
+INTERRUPT = declare("nx.interrupt", "a fault paste raises its interrupt", Do.DROP, Do.DELAY, Do.DUPLICATE)
