@@ -39,12 +39,14 @@ class Bench:
     # ---------------------------------------------------------------- calls
     def call(self, token: Token, liobn: int, ioba: int, value: int = 0, count: int = 1, enter: int = 0) -> tuple[int, int | None]:
         """The code that the guest gets, and r4."""
-        if enter == 0 and self.host.ptr.real_mode and not token.name.startswith("_"):
+        if enter == 0 and self.host.ptr.real_mode:
             why, result = self.host.real_call(0, token, liobn, ioba, value, count)
             self.host.check()
             self.refused = why
             if why is Refusal.NONE:
                 return OK, result if token is GET else None
+        if enter:
+            self.host.ptr.delta = 0  # real mode has counted nothing
         call = Call.of(token, liobn, ioba, value, count)
         if enter == 2 or self.tce.ladder.virtual is None:
             answer = self.tce.ladder.user.call(self.vcpu, call)

@@ -107,6 +107,8 @@ class Interrupt:
 @click.option("--tce", default="auto", show_default=True, metavar="PROFILE",
               help="ppc64: DMA windows and a network card; papr, kvm, kvm-4.14, qemu, off; auto: as the image asks.")
 @click.option("--tce-real-mode", default="on", show_default=True, metavar="on|off", help="Answer their calls in real mode first.")
+@click.option("--tce-away", default="busy", show_default=True, metavar="busy|suspend",
+              help="When they need a page that is away: answer long busy (if the guest has agreed to CMO), or wait.")
 @click.option("--tce-pages", default="vmemmap", show_default=True, metavar="KIND",
               help="The host's page structs: vmemmap, vmemmap-56, vmemmap-72 (bytes of one), flatmem.")
 @click.option("--cmo", type=click.Choice(("on", "off")), default="on", show_default=True,

@@ -54,7 +54,8 @@ class BootOptions:
     cmo: "off" has a pseries platform offer no over-commitment. bolt: "none" leaves what the kernel declares unpinned.
     apf: profile of asynchronous page faults; store_buffer: host threads' stores wait, as Choices decide. vas: who owns the
     accelerator switchboard. tce: profile of the DMA windows' hypercalls ("auto": as the image asks); tce_real_mode: "on" or
-    "off"; tce_pages: how the host keeps its page structs. Further options of facilities as their rooms document them.
+    "off"; tce_pages: how the host keeps its page structs; tce_away: what becomes of calls that need a page that is away. Further
+    options of facilities as their rooms document them.
     """
 
     image: str
@@ -80,6 +81,7 @@ class BootOptions:
     tce: str = "auto"
     tce_real_mode: str = "on"
     tce_pages: str = "vmemmap"
+    tce_away: str = "busy"
     keep_zeros: bool = False
     console: Callable[[bytes], None] | None = None
 

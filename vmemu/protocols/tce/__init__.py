@@ -6,6 +6,7 @@
     src/         the host kernel in C: linear memory, page structs, tables; real mode, which may use nothing else
     native.py    its typed face
     kernel.py    pages for DMA: pinned and let go
+    away.py      those that have to come from the store first
     virtual.py   user.py    the levels above real mode
     ladder.py    from level to level, and what each costs
     facility.py  all of it in a machine, with a network card
@@ -32,7 +33,8 @@ def _make(machine: Machine, value: str, options: BootOptions) -> Facility | None
     if value in (AUTO, "off"):
         return None
     home = importlib.import_module("vmemu.protocols.tce.facility")  # late: it needs its C unit
-    made = home.Tce(machine, value, real_mode=options.tce_real_mode == "on", shape=home.SHAPES[options.tce_pages])
+    made = home.Tce(machine, value, real_mode=options.tce_real_mode == "on", shape=home.SHAPES[options.tce_pages],
+                    busy=options.tce_away == "busy")  # fmt: skip
     assert isinstance(made, Facility)
     return made
 
@@ -51,6 +53,10 @@ OPTIONS = (
         "qemu": (_PPC, "QEMU of 2014 alone"),
     }, _make),
     Option("tce_real_mode", {"on": (_ALL, "first"), "off": (_ALL, "never, as with radix guests of real hosts")}, _nothing),
+    Option("tce_away", {
+        "busy": (_ALL, "a call that needs a page that is away answers long busy, to a guest that has agreed to CMO"),
+        "suspend": (_ALL, "the vCPU waits"),
+    }, _nothing),
     Option("tce_pages", {
         "vmemmap": (_ALL, "page structs of 64 bytes in a virtual array of scattered blocks"),
         "vmemmap-56": (_ALL, "of 56 bytes: some straddle two blocks"),

@@ -6,12 +6,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vmemu.core import PageFlag, PageState
+from vmemu.devices import cas
 from vmemu.devices.base import State
 from vmemu.devices.netcard import Bridge, DmaError, NetCard
-from vmemu.machine.board import Outcome
-from vmemu.machine.boards.pseries import Pseries
+from vmemu.machine.board import Hypercall, Outcome
+from vmemu.machine.boards.pseries import H_CAS, Pseries
 from vmemu.machine.facility import Facility
 from vmemu.machine.fdt import Node, cells, cells64
+from vmemu.protocols.tce.away import Away
 from vmemu.protocols.tce.bugs import switch_on
 from vmemu.protocols.tce.kernel import Kernel
 from vmemu.protocols.tce.ladder import Ladder
@@ -68,13 +70,16 @@ class Tce(Facility):
 
     VERSION = 1
 
-    def __init__(self, machine: Machine, profile: str, *, real_mode: bool = True, shape: Shape | None = None) -> None:
+    def __init__(
+        self, machine: Machine, profile: str, *, real_mode: bool = True, shape: Shape | None = None, busy: bool = True
+    ) -> None:
         super().__init__(machine)
         board = machine.board
         assert isinstance(board, Pseries)
         self.profile = PROFILES[profile]
         self.host = Host(machine.core, shape or Shape())
-        self.kernel = Kernel(machine, self.host)
+        self.away = Away(machine, busy)
+        self.kernel = Kernel(machine, self.host, self.away)
         in_kernel = self.profile.kernel is not None
         self.window = self.host.add_table(LIOBN, WINDOW_BASE, WINDOW_ENTRIES, in_kernel=in_kernel)
         self.big = self.host.add_table(BIG_LIOBN, BIG_BASE, machine.memory_size >> 12, in_kernel=in_kernel)
@@ -85,6 +90,7 @@ class Tce(Facility):
         for token in Token:
             board.hcalls[token] = self._handler(token)
         board.hcalls[H_VMEMU_TCE] = self._tell
+        board.hcalls[H_CAS] = self._agree(board.hcalls[H_CAS])
         board.hypertas += HYPERTAS
         board.xics.add_source(CARD_SOURCE, level=True)
         self.card = NetCard(
@@ -106,6 +112,21 @@ class Tce(Facility):
             return Outcome.HANDLED
 
         return hcall
+
+    def _agree(self, handler: Hypercall) -> Hypercall:
+        """The client may agree to over-commitment, with which r4 tells what a call has changed."""
+
+        def agree(vcpu: CoreVcpu) -> Outcome:
+            outcome = handler(vcpu)
+            self._see_agreement()
+            return outcome
+
+        return agree
+
+    def _see_agreement(self) -> None:
+        board = self.machine.board
+        assert isinstance(board, Pseries)
+        self.host.ptr.tell_delta = board.cas.has(cas.CMO)
 
     def _tell(self, vcpu: CoreVcpu) -> Outcome:
         vcpu.set("r3", 0)
@@ -198,6 +219,7 @@ class Tce(Facility):
             "refused": {r.name.lower(): int(host.ptr.refused[r]) for r in Refusal if r and host.ptr.refused[r]},
             "references": self.references(),
             "freed_late": int(host.ptr.freed),
+            "long_busy": self.away.answered,
             "card": {name: getattr(self.card.counters, name) for name in self.card.counters.__slots__},
             "violations": self.invariants(),
         }}  # fmt: skip
@@ -209,7 +231,7 @@ class Tce(Facility):
         out = [
             f"TCE ({self.profile.name}): calls finished in {calls}; real mode refused: {why}",
             f"  card: {self.card.counters.sent} packets sent, {self.card.counters.received} received, {self.card.counters.errors} errors; "
-            f"{self.references()} references left",
+            f"{self.references()} references left, {self.away.answered} calls told to come again",
         ]
         return out + [f"  violated: {text}" for text in self.invariants()]
 
@@ -227,6 +249,7 @@ class Tce(Facility):
             "finished": [list(self.ladder.finished[level].values()) for level in (Level.VIRTUAL, Level.USER)],
             "real": [int(n) for n in host.ptr.calls],
             "refused": [int(n) for n in host.ptr.refused],
+            "away": self.away.save(),
             "counts": [int(n) for n in (host.ptr.freed, host.ptr.entries, host.ptr.stale_dma, host.ptr.early_drops)],
         }  # fmt: skip
 
@@ -251,6 +274,8 @@ class Tce(Facility):
         for i, n in enumerate(state["refused"]):
             ptr.refused[i] = n
         ptr.freed, ptr.entries, ptr.stale_dma, ptr.early_drops = state["counts"]
+        self.away.load(state["away"])
         self.kernel.set_limit()
+        self._see_agreement()
 
 

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from vmemu.core import PageFlag, PageState
 from vmemu.devices.papr import H_HARDWARE
 from vmemu.errors import StoreError
 from vmemu.memory.memory import MIN_UNPINNED
+from vmemu.protocols.tce.away import Away
 from vmemu.protocols.tce.native import GIVEN, MAPPED, Host, Table
-from vmemu.protocols.tce.wire import H_NOT_ENOUGH_RESOURCES, PAGE, PERMS
+from vmemu.protocols.tce.wire import H_LONG_BUSY_1MS, H_NOT_ENOUGH_RESOURCES, PAGE, PERMS
 
 if TYPE_CHECKING:
     from vmemu.core import CoreVcpu
@@ -29,8 +30,8 @@ class NoPage(Exception):
 class Kernel:
     """Pins pages and changes tables. Entries of the device's side are host address | permissions, one for each 4 KiB."""
 
-    def __init__(self, machine: Machine, host: Host) -> None:
-        self.machine, self.host = machine, host
+    def __init__(self, machine: Machine, host: Host, away: Away) -> None:
+        self.machine, self.host, self.away = machine, host, away
 
     def set_limit(self) -> None:
         """A guest may pin what leaves the rest of it room to live (Linux: RLIMIT_MEMLOCK)."""
@@ -43,15 +44,16 @@ class Kernel:
 
     # ---------------------------------------------------------------- pages
     def pin(self, vcpu: CoreVcpu, gpa: int) -> int:
-        """The frame of a guest page, resident, dirty, young and with one reference more. The vCPU waits for it if it is away.
+        """The frame of a guest page, resident, dirty, young and with one reference more.
 
-        Raises NoPage.
+        Raises NoPage: among other things because the page is away, and the guest is to come again.
         """
         core, host = self.machine.core, self.host
         index = core.index(gpa)
         page = core.page(index)
         if page.state != PageState.RESIDENT:
-            self._page_in(vcpu, gpa)
+            self._page_in(vcpu, index)
+        self.away.there(index)
         frame = int(page.frame)
         if host.refs(frame) == 0 and host.ptr.held >= host.ptr.limit:
             raise NoPage(H_NOT_ENOUGH_RESOURCES)
@@ -60,15 +62,23 @@ class Kernel:
             raise NoPage(H_HARDWARE)
         return frame
 
-    def _page_in(self, vcpu: CoreVcpu, gpa: int) -> None:
+    def _page_in(self, vcpu: CoreVcpu, index: int) -> None:
         if self.host.ptr.held >= self.host.ptr.limit:
             raise NoPage(H_NOT_ENOUGH_RESOURCES)
+        if self.away.may_answer_busy() and self.away.ask(vcpu, index):
+            raise NoPage(H_LONG_BUSY_1MS)
         try:
-            there = self.machine.memory.serve(vcpu, gpa)
+            there = self.away.wait(vcpu, index)
         except StoreError:
             raise NoPage(H_HARDWARE) from None
         if not there:
             raise NoPage(H_HARDWARE)
+
+    def ask_for(self, vcpu: CoreVcpu, values: Iterable[int]) -> None:
+        """A call will be made again: have all the pages brought that it needs, not one after the other."""
+        for value in values:
+            if value & PERMS and self.is_memory(value & PAGE):
+                self.away.ask(vcpu, self.machine.core.index(value & PAGE))
 
     def unpin(self, mapped: int) -> None:
         """Let go what an entry of the device's side holds."""
@@ -104,4 +114,5 @@ class Kernel:
         old = [host.exchange(table, MAPPED, first + i, value) for i, value in enumerate(mapped)]
         host.flush()
         host.unlock(table)
+        host.ptr.delta += sum(map(bool, mapped)) - sum(map(bool, old))
         return old

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vmemu.core import CYC
+from vmemu.devices.papr import MASK64
 from vmemu.protocols.tce.kernel import Kernel
 from vmemu.protocols.tce.profiles import Profile
 from vmemu.protocols.tce.user import User
 from vmemu.protocols.tce.virtual import Virtual
-from vmemu.protocols.tce.wire import CODES, TOO_HARD, Call, Later, Level, Token
+from vmemu.protocols.tce.wire import CODES, H_LONG_BUSY_1MS, TOO_HARD, Call, Later, Level, Token
 
 if TYPE_CHECKING:
     from vmemu.core import CoreVcpu
@@ -44,10 +45,16 @@ class Ladder:
 
     def call(self, vcpu: CoreVcpu, call: Call) -> tuple[int, int | None]:
         """Finish a call that real mode has not. Always a code that a guest may see."""
-        answer = self._climb(vcpu, call)
+        host = self.kernel.host.ptr
+        if not host.real_mode:  # else real mode has begun to count
+            host.delta = 0
+        code, result = self._climb(vcpu, call)
         self.kernel.host.check()
-        code, result = answer
         assert code in CODES, f"{code} is not for guests"
+        if code == H_LONG_BUSY_1MS:
+            self.kernel.away.answered += 1
+        if host.tell_delta and call.token is not Token.GET:  # LoPAR 12.3.3: the change in bytes mapped for I/O
+            result = int(host.delta) << 12 & MASK64
         return code, result
 
     def _climb(self, vcpu: CoreVcpu, call: Call) -> tuple[int, int | None]:

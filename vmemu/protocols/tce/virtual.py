@@ -10,7 +10,7 @@ from vmemu.errors import StoreError
 from vmemu.protocols.tce.kernel import Kernel, NoPage
 from vmemu.protocols.tce.native import GIVEN, MAPPED, Host, Table
 from vmemu.protocols.tce.profiles import No, Place, Rules, first_bad, locate
-from vmemu.protocols.tce.wire import TOO_HARD, Answer, Call, Later, Marker, Token
+from vmemu.protocols.tce.wire import H_LONG_BUSY_1MS, TOO_HARD, Answer, Call, Later, Marker, Token
 
 if TYPE_CHECKING:
     from vmemu.core import CoreVcpu
@@ -104,7 +104,11 @@ class Virtual:
             for value in values[done:]:
                 mapped += kernel.pin_entry(vcpu, table, value)
                 done += 1
-        except NoPage:
+        except NoPage as error:
+            if error.code == H_LONG_BUSY_1MS:
+                kernel.unpin_all(mapped)
+                kernel.ask_for(vcpu, values[done:])
+                return error.code, None
             if self.keep:
                 kernel.unpin_all(kernel.store(table, index, [*values[:done], 0], [*mapped, *[0] * table.parts]))
             elif not self.rollback_from_0:

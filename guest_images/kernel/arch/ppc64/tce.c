@@ -2,6 +2,8 @@
 #include "tce.h"
 #include "task.h"
 
+enum { BUSY_NS = 50000 };
+
 static u64 cells(const u8 *p, int n)
 {
     u64 v = 0;
@@ -20,12 +22,16 @@ bool tce_window(const char *path, const char *name, struct dma_window *w)
     return true;
 }
 
-/* H_LongBusyOrder: a page has to come back first. Others may run meanwhile; whoever cannot sleep asks again at once. */
+/* H_LongBusyOrder: a page has to come back first, and others can run meanwhile. It is a hint: pages come sooner than the order says. */
 static s64 call(u64 token, u64 liobn, u64 ioba, u64 a, u64 b)
 {
+    static struct spinlock nothing = SPINLOCK("tce");
     s64 r;
-    while ((r = hcall(token, liobn, ioba, a, b, NULL)) >= H_LONG_BUSY_1MS && r <= H_LONG_BUSY_100S)
-        yield();
+    while ((r = hcall(token, liobn, ioba, a, b, NULL)) >= H_LONG_BUSY_1MS && r <= H_LONG_BUSY_100S) {
+        lock(&nothing);
+        sleep_on(&nothing, &nothing, time_ns() + BUSY_NS, false);
+        unlock(&nothing);
+    }
     return r;
 }
 

@@ -11,7 +11,8 @@ struct tce_host {
     uint64_t nblocks, npages, held, limit, freed;
     struct tce_table table[16]; uint32_t ntables;
     struct tce_cpu cpu[16];
-    bool real_mode;
+    bool real_mode, tell_delta;
+    int64_t delta;
     uint32_t bugs;
     struct race race;
     struct tce_level_cost cost;

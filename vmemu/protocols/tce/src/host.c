@@ -18,6 +18,7 @@ static enum op op_of(u32 token)
 
 int tce_real_call(struct tce_host *h, u32 cpu, u32 token, const u64 a[4], u64 *result)
 {
+    h->delta = 0;
     h->real = true;
     int why = real_hcall(h, &h->cpu[cpu], token, a, result);
     h->real = false;
@@ -47,6 +48,8 @@ static int on_hcall(void *ctx, struct vcpu *v, uint64_t *cycles, const char **wh
     h->core->reg_set(v, h->reg3, 0);
     if (token == H_GET_TCE)
         h->core->reg_set(v, h->reg3 + 1, result);
+    else if (h->tell_delta)
+        h->core->reg_set(v, h->reg3 + 1, (u64)h->delta << PAGE_SHIFT);
     return HCALL_DONE;
 }
 

@@ -188,6 +188,7 @@ static void exchange(struct change *x, u32 i)
         *(volatile u64 *)given = be64(x->given[i]);
     if (mapped)
         *(volatile u64 *)mapped = be64(x->mapped[i]);
+    x->h->delta += !!x->mapped[i] - !!old;
     x->mapped[i] = old;
 }
 

@@ -126,6 +126,8 @@ struct tce_host {
     struct tce_cpu cpu[MAX_CPUS];
     struct iotlb iotlb[IOTLB];
     bool real_mode;                                     /* host property: is real mode used at all? */
+    bool tell_delta;                                    /* r4 of a call tells `delta` (LoPAR 12.3.3) */
+    s64 delta;                                          /* 4 KiB that the last call has mapped more than before */
     u32 bugs;
     struct race race; bool pte_changed;
     struct tce_level_cost cost;
