@@ -28,7 +28,7 @@ struct machine {
     uint8_t *ram;
     ...;
 };
-struct pending { uint32_t kind; ...; };
+struct pending { uint32_t kind, vector, error; uint64_t addr, aux; bool has_error; };
 struct vcpu {
     uint32_t id;
     uint64_t insns, cycles, idle_cycles, blocked_cycles, fills;

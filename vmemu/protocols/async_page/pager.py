@@ -141,7 +141,7 @@ class AsyncPager(Pager):
         self.works[work.id] = work
         count["works"] += 1
         names = SETUP_SCHEDULED_FIRST if "apf-schedule-first" in self.bugs else SETUP
-        sequence = self.sequencer.start("setup", self.names[vcpu.id].actor, work.id, names, holds=vcpu.id)
+        sequence = self.sequencer.start("setup", self.names[vcpu.id].actor, work.id, vcpu.id, names)
         return Resolution(RESOLVED[sequence.value]) if not sequence.left else Resolution.RETRY
 
     def _reason(self, vcpu: CoreVcpu, ex: Exit, index: int) -> str | None:
@@ -191,18 +191,27 @@ class AsyncPager(Pager):
         return Resolution.HALT
 
     # ------------------------------------------------ setup, in the vCPU's thread
+    def _own_work(self, s: Sequence) -> Work | None:
+        """The work that the vCPU's own thread is at. None: somebody has thrown it away meanwhile, which nobody may."""
+        work = self.works.get(s.work)
+        if work is None:
+            self.ledger.problem(f"vCPU {s.vcpu}: work {s.work} was thrown away while its own thread was at it")
+        return work
+
     def _step_queue(self, s: Sequence) -> None:
-        work = self.works[s.work]
+        work = self._own_work(s)
+        if work is None:
+            return
         self.queued[work.vcpu] += 1
         self.references.get(MM, f"w{work.id}")
         if "apf-worker-vm-reference" in self.bugs:
             self.references.get(VM, f"w{work.id}")
 
     def _step_inject(self, s: Sequence) -> None:
-        work = self.works[s.work]
-        vcpu = self.machine.vcpus[work.vcpu]
-        if work.done:  # only when the worker was scheduled first
+        work = self._own_work(s)
+        if work is None or work.done:  # done: only when the worker was scheduled first
             return
+        vcpu = self.machine.vcpus[work.vcpu]
         self.gfns.put(self.gfn_key(vcpu, work.gpa), work.token)
         self.tokens.put(work.token + 1, work.id)
         work.injected = self.not_present(vcpu, work)
@@ -211,8 +220,8 @@ class AsyncPager(Pager):
             self._event(EventKind.TOKEN_NOT_PRESENT, vcpu, work.token, work.gva, work.gpa)
 
     def _step_schedule(self, s: Sequence) -> None:
-        work = self.works[s.work]
-        if work.cancelled:
+        work = self._own_work(s)
+        if work is None:
             return
         work.scheduled = True
         waiting = self.io.setdefault(work.index, [])
@@ -253,7 +262,7 @@ class AsyncPager(Pager):
             return
         names = WORKER_ANNOUNCING if self.announces_early else WORKER
         for number in self.io.pop(index, ()):
-            self.sequencer.start("worker", f"w{number}", number, names)
+            self.sequencer.start("worker", f"w{number}", number, self.works[number].vcpu, names, own=False)
 
     def _step_fetch(self, s: Sequence) -> None:
         work = self.works.get(s.work)
@@ -326,9 +335,7 @@ class AsyncPager(Pager):
 
     def _step_put(self, s: Sequence) -> None:
         self.words.fence(s.actor)  # an atomic decrement
-        self.references.put(MM, s.actor)
-        if "apf-worker-vm-reference" in self.bugs and self.references.put(VM, s.actor):
-            self.references.problems.append(f"{s.actor} destroys the VM from inside itself, and waits for itself")
+        self._put_references(s.work)
 
     def _step_return(self, s: Sequence) -> None:
         if VM in self.references.gone:
@@ -352,12 +359,14 @@ class AsyncPager(Pager):
             return
         while self.done[vcpu.id] and self.can_dequeue(vcpu):
             first = self.done[vcpu.id][0]
-            sequence = self.sequencer.start("dequeue", self.names[vcpu.id].actor, first, DEQUEUE, holds=vcpu.id)
+            sequence = self.sequencer.start("dequeue", self.names[vcpu.id].actor, first, vcpu.id, DEQUEUE)
             if sequence.left:
                 return
 
     def _step_pop(self, s: Sequence) -> None:
-        work = self.works[s.work]
+        work = self._own_work(s)
+        if work is None:
+            return
         self.done[work.vcpu].pop(0)
         self._count_done(s.actor, work.vcpu)
 
@@ -430,6 +439,9 @@ class AsyncPager(Pager):
         if "apf-flush-unlocked" not in self.bugs:
             while (own := self.sequencer.holder(vcpu.id)) is not None:
                 self.sequencer.complete(own)
+        if "apf-flush-running" not in self.bugs:
+            for worker in self.sequencer.workers(vcpu.id):
+                self.sequencer.complete(worker)
         for work in [w for w in self.works.values() if w.vcpu == vcpu.id]:
             self._cancel(vcpu, work)
         self.done[vcpu.id].clear()
@@ -439,38 +451,38 @@ class AsyncPager(Pager):
         self._awake(vcpu)
 
     def _cancel(self, vcpu: CoreVcpu, work: Work) -> None:
-        worker = self.sequencer.of_work(work.id, "worker")
-        if worker is not None and "apf-flush-running" not in self.bugs:
-            self.sequencer.complete(worker)
-        elif worker is None and not work.done and not work.wake_all:
-            if "apf-cancel-leak" not in self.bugs:
-                self.references.put(MM, f"w{work.id}")
-                if "apf-worker-vm-reference" in self.bugs:
-                    self.references.put(VM, f"w{work.id}")
-            waiting = self.io.get(work.index, [])
-            if work.id in waiting:
-                waiting.remove(work.id)
-                if not waiting:
-                    del self.io[work.index]
-                    event = self.machine.queue.find(IO_DONE, work.index)
-                    if event is not None:
-                        self.machine.queue.cancel(event)
+        waiting = self.io.get(work.index, [])
+        if work.id in waiting:  # its worker has not begun
+            waiting.remove(work.id)
+            self._put_references(work.id, leak="apf-cancel-leak" in self.bugs)
+            if not waiting:
+                del self.io[work.index]
+                event = self.machine.queue.find(IO_DONE, work.index)
+                if event is not None:
+                    self.machine.queue.cancel(event)
         work.cancelled = True
         if not work.wake_all and "apf-stale-gfns" not in self.bugs:
             self.forget_gfn(vcpu, work)
-        if work.token in self.ledger.away and work.injected:
+        if work.injected and work.token in self.ledger.away:
             self.ledger.took_back(vcpu, work)
         self.works.pop(work.id, None)
+
+    def _put_references(self, number: int, leak: bool = False) -> None:
+        holder = f"w{number}"
+        if not leak:
+            self.references.put(MM, holder)
+        if "apf-worker-vm-reference" in self.bugs and self.references.put(VM, holder):
+            self.references.problems.append(f"{holder} destroys the VM from inside itself, and waits for itself")
 
     def reset_vcpu(self, vcpu: CoreVcpu) -> None:
         self.clear(vcpu)
 
     def close(self) -> None:
-        """The VM ends: every queue is flushed, then the owner lets go."""
-        for vcpu in self.machine.vcpus:
-            self.clear(vcpu)
-        self.references.put(VM, "owner")
-        self.references.put(MM, "owner")
+        """The VM ends when its owner lets go, unless somebody else still holds it."""
+        if self.references.put(VM, "owner"):
+            for vcpu in self.machine.vcpus:
+                self.clear(vcpu)
+            self.references.put(MM, "owner")
 
     # --------------------------------------------------------------- reports
     def _event(self, kind: EventKind, vcpu: CoreVcpu | None, a: int = 0, b: int = 0, c: int = 0) -> None:

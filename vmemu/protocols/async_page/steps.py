@@ -19,7 +19,8 @@ EVENT = "async_page.step"
 
 @dataclass(slots=True)
 class Sequence:
-    """A thread's way through its steps. `holds`: the vCPU whose own thread this is, which cannot be in its guest meanwhile; -1 none.
+    """A thread's way through its steps. `vcpu`: on whose behalf; `holds`: the same where it is the vCPU's own thread, which cannot
+    be in its guest meanwhile, -1 for a worker's.
 
     `left`: names of the steps still to be done. `value`: what the steps have to say to each other.
     """
@@ -28,12 +29,13 @@ class Sequence:
     kind: str
     actor: str
     work: int
+    vcpu: int
     holds: int
     left: list[str]
     value: int = 0
 
     def save(self) -> list[Any]:
-        return [self.id, self.kind, self.actor, self.work, self.holds, list(self.left), self.value]
+        return [self.id, self.kind, self.actor, self.work, self.vcpu, self.holds, list(self.left), self.value]
 
 
 Step = Callable[[Sequence], None]
@@ -53,9 +55,9 @@ class Sequencer:
     def __post_init__(self) -> None:
         self.machine.queue.define(EVENT, self._go_on)
 
-    def start(self, kind: str, actor: str, work: int, names: tuple[str, ...], holds: int = -1) -> Sequence:
-        """Begin a sequence and run it as far as it comes; it is complete when nothing is `left`."""
-        sequence = Sequence(self.next_id, kind, actor, work, holds, [])
+    def start(self, kind: str, actor: str, work: int, vcpu: int, names: tuple[str, ...], own: bool = True) -> Sequence:
+        """Begin a sequence and run it as far as it comes; it is complete when nothing is `left`. `own`: in the vCPU's thread."""
+        sequence = Sequence(self.next_id, kind, actor, work, vcpu, vcpu if own else -1, [])
         self.next_id += 1
         if self.machine.choices.is_default:  # nothing can come between
             for name in names:
@@ -103,15 +105,16 @@ class Sequencer:
             self.steps[sequence.left.pop(0)](sequence)
         self.finished[sequence.kind](sequence)
 
-    def of_work(self, work: int, kind: str) -> Sequence | None:
-        return next((s for s in self.resting.values() if s.work == work and s.kind == kind), None)
+    def workers(self, vcpu: int) -> list[Sequence]:
+        """Interrupted sequences of the vCPU's workers."""
+        return [s for s in self.resting.values() if s.vcpu == vcpu and s.holds < 0]
 
     def save(self) -> dict[str, Any]:
         return {"next": self.next_id, "resting": [s.save() for s in self.resting.values()]}
 
     def load(self, state: dict[str, Any]) -> None:
         self.next_id = state["next"]
-        self.resting = {s[0]: Sequence(s[0], s[1], s[2], s[3], s[4], list(s[5]), s[6]) for s in state["resting"]}
+        self.resting = {s[0]: Sequence(s[0], s[1], s[2], s[3], s[4], s[5], list(s[6]), s[7]) for s in state["resting"]}
         held = {s.holds for s in self.resting.values()}
         for vcpu in self.machine.vcpus:
             vcpu.held = vcpu.id in held
