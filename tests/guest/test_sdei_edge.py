@@ -13,7 +13,7 @@ from vmemu.protocols.sdei import dispatch
 from vmemu.protocols.sdei.calls import Code
 from vmemu.protocols.sdei.dispatch import Sdei
 
-PER_CPU, ONCE = 21, 2  # tests
+PER_CPU, ONCE = 21, 3  # tests
 
 
 def edge(smp: int, check: bool = True, **options: Any) -> tuple[int, Counter[str]]:
