@@ -361,6 +361,7 @@ class AsyncPager(Pager):
             first = self.done[vcpu.id][0]
             sequence = self.sequencer.start("dequeue", self.names[vcpu.id].actor, first, vcpu.id, DEQUEUE)
             if sequence.left:
+                sequence.value = 1  # the loop goes on in `_dequeued`
                 return
 
     def _step_pop(self, s: Sequence) -> None:
@@ -404,10 +405,12 @@ class AsyncPager(Pager):
             self.queued[work.vcpu] -= 1
 
     def _dequeued(self, s: Sequence) -> None:
-        """After an interruption the loop goes on here."""
+        """After an interruption the loop of `complete` goes on here."""
         if s.id in self.sequencer.resting or self.sequencer.holder(s.holds) is not None:
             return
         vcpu = self.machine.vcpus[s.holds]
+        if s.value:
+            self.complete(vcpu)
         if self.words.read(s.actor, self.names[vcpu.id].request):
             self.on_exit(vcpu)
 

@@ -38,6 +38,9 @@ from vmemu.protocols.esn_pseries.wire import (
     interrupt,
 )
 
+#: Work.detail: its event has been posted, or lost; what is left is the generic layer's own.
+PRESENTED = 1
+
 
 class Esn(AsyncPager):
     """One partition's option. Tokens of the generic layer are correlation numbers."""
@@ -104,7 +107,7 @@ class Esn(AsyncPager):
         for work in self.works.values():
             vcpu = self.machine.vcpus[work.vcpu]
             self.forget_gfn(vcpu, work)
-            if work.injected:
+            if work.injected and not work.detail:
                 self.ledger.took_back(vcpu, work)
                 work.injected = False
         self.numbers.clear()
@@ -241,6 +244,7 @@ class Esn(AsyncPager):
         if not work.injected or self.sns.area is None:
             return False
         self.numbers.give_back(work.token)
+        work.detail = PRESENTED
         action = self.machine.memory.injector.check("esn.post", work.token)
         if action is not None and action.do.value == "drop":
             self._lost(work, INJECTED)
