@@ -92,7 +92,7 @@ PROGRAMS: dict[str, str] = {
     "bm": "fault=N tasks touch random pages while work=N compute for ms=T of virtual time; prints the work done",
     "apf-suite": "one task sweeps pages=N passes=M times while another computes work=W units, or none; prints the times",
     "usertests": "self-tests of the kernel's system calls, memory and signals",
-    "nxgzip": "ppc64: compresses size=N bytes with the NX engine and back, in tasks=N with a window each; verifies, prints faults and rates",
+    "nxgzip": "ppc64: compresses size=N bytes with the NX engine and back, in tasks=N with a window each; verifies, prints rates",
     "vas-edge": "ppc64: windows, paste addresses, request blocks and faults of the NX engine at their edges",
     "esn-edge": "ppc64: hypercalls, VPA and ring of expropriation notifications at the edges of what they allow",
     "sdei-edge": "arm64: SDEI's calls in every state of an event, legal and illegal",

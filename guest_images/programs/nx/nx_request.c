@@ -2,7 +2,7 @@
 /* One request: copy, paste., wait, and what to do about faults. */
 #include "nx_user.h"
 
-enum { SPINS = 3000, NAP_NS = 5000, PATIENCE_S = 60, MOST_RETRIES = 500, PAGE_MASK = (int)PAGE_SIZE - 1 };
+enum { SPINS = 3000, NAP_NS = 5000, LONGEST_NAP_NS = 1000000, PATIENCE_S = 60, MOST_RETRIES = 500, PAGE_MASK = (int)PAGE_SIZE - 1 };
 
 int nx_open(struct nx *nx)
 {
@@ -45,7 +45,7 @@ bool nx_paste(struct nx *nx, const struct nx_crb *crb)
 
 int nx_wait(struct nx *nx, const volatile struct nx_csb *csb)
 {
-    u64 end = 0;
+    u64 end = 0, nap = NAP_NS;
     for (u64 spins = 0; !(csb->flags & NX_CSB_V); spins++) {
         if (spins < SPINS)
             continue;
@@ -53,7 +53,8 @@ int nx_wait(struct nx *nx, const volatile struct nx_csb *csb)
         end = end ? end : now + PATIENCE_S * 1000000000ull;
         if (now > end)
             return -EAGAIN;
-        sleep_ns(NAP_NS);
+        sleep_ns(nap);
+        nap = 2 * nap < LONGEST_NAP_NS ? 2 * nap : LONGEST_NAP_NS;
     }
     __asm__ volatile("lwsync" ::: "memory");            /* the rest of the block, and the target, were written before V */
     nx->stats.answered++;

@@ -6,6 +6,8 @@
  */
 #include "vas.h"
 
+enum { WEAK_NS = 20000 };
+
 enum opener { GONE, EXITING, THERE };
 
 /* The thread that opened the window, or, when that has ended, its process. */
@@ -36,7 +38,7 @@ static bool write_csb(const struct vas_window *w, u64 va, struct nx_csb *csb)
     if (bug(BUG_VAS_CSB_AT_ONCE))
         csb->flags = NX_CSB_V;
     if (bug(BUG_VAS_CSB_AT_ONCE) && copy_to_user(w->mm, va, csb, 4) == 0)
-        yield();                        /* as long as the rest may take on a machine that orders stores weakly */
+        vas_nap(WEAK_NS);               /* as long as the rest may take on a machine that orders stores weakly */
     if (copy_to_user(w->mm, va, csb, sizeof *csb) != 0)
         return false;
     __asm__ volatile("sync" ::: "memory");
