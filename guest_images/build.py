@@ -95,6 +95,7 @@ PROGRAMS: dict[str, str] = {
     "nxgzip": "ppc64: compresses size=N bytes with the NX engine and back, in tasks=N with a window each; verifies, prints rates",
     "vas-edge": "ppc64: windows, paste addresses, request blocks and faults of the NX engine at their edges",
     "esn-edge": "ppc64: hypercalls, VPA and ring of expropriation notifications at the edges of what they allow",
+    "apf-edge": "x86-64: KVM asynchronous page faults in their corner cases, seen from the guest",
     "sdei-edge": "arm64: SDEI's calls in every state of an event, legal and illegal",
     "dma-net": "ppc64: packets through a network card's DMA window, mapped one by one, many at a time, or all at once",
 }

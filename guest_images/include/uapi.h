@@ -40,15 +40,15 @@ enum {
     HOOK_TOKEN_WAKE_ALL = 4,    /* ()           all that were told on this CPU */
     HOOK_MARKERS = 5,           /* (n)          markers at most, from now on */
     HOOK_APF_INFO = 6,          /* (struct apf_info *) */
-    HOOK_ATOMIC_READ = 7,       /* (addr)       a byte of user memory, read where the kernel must not sleep but is interrupted */
+    HOOK_ATOMIC_READ = 7,       /* (addr, 0 or 1) a byte of user memory, with interrupts on; 0: where the kernel must not sleep */
     HOOK_CPU_ONLINE = 8,        /* (n, 0 or 1)  take a CPU out of service or put it back; -EINVAL: there is no other */
     HOOK_TOKEN_HALT = 9,        /* (token)      wait where the kernel must not sleep: the CPU halts */
     HOOK_RDMSR = 32,            /* x86-64: (msr, u64 *)        -EINVAL: #GP */
     HOOK_WRMSR = 33,            /* x86-64: (msr, value) */
-    HOOK_LAPIC = 34,            /* x86-64: (register, value)   write */
     HOOK_APF_HOLD = 35,         /* x86-64: (0 or 1)            this CPU's ready interrupt leaves the slot as it is */
     HOOK_APF_TAKE = 36,         /* x86-64: ()                  take what is in the slot now */
     HOOK_APF_WORDS = 37,        /* x86-64: ()                  reason, and token << 32 */
+    HOOK_APF_NO_LAPIC = 34,     /* x86-64: ()                  register while the local APIC is disabled: the slot then; enable */
     HOOK_APF_AREA = 38,         /* x86-64: (n)                 physical address of CPU n's area */
     HOOK_SDEI_TEST = 48,        /* arm64: (n)                  failures of the n-th self-test; -EINVAL: no more of them */
     HOOK_SDEI_TAKE = 49,        /* arm64: ()                   count software's event on this CPU */

@@ -51,15 +51,17 @@ static s64 apf_info(struct task *t, u64 va)
     return copy_to_user(t->mm, va, &info, sizeof info);
 }
 
-/* Like code that runs with interrupts on but may not be left for another task. */
-static s64 atomic_read(struct task *t, u64 va)
+/* Like other system calls; or like code that runs with interrupts on but may not be left for another task. */
+static s64 read_byte(struct task *t, u64 va, bool may_sleep)
 {
     u8 byte;
     u64 irq = irq_save();
     struct cpu *c = mycpu();
-    c->atomic++;
+    c->atomic += !may_sleep;
     irq_restore(irq);
     int error = copy_from_user(t->mm, &byte, va, 1);
+    if (may_sleep)
+        return error ? error : byte;    /* maybe on another CPU by now */
     irq = irq_save();
     c->atomic--;
     irq_restore(irq);
@@ -76,7 +78,7 @@ s64 hook(struct task *t, u64 op, u64 a, u64 b)
     case HOOK_TOKEN_WAKE_ALL: return tokens(op, a, b);
     case HOOK_MARKERS: token_limit_markers(a); return 0;
     case HOOK_APF_INFO: return apf_info(t, a);
-    case HOOK_ATOMIC_READ: return atomic_read(t, a);
+    case HOOK_ATOMIC_READ: return read_byte(t, a, b);
     case HOOK_CPU_ONLINE: return cpu_set_online(a, b);
     default: return arch_hook(t, op, a, b);
     }

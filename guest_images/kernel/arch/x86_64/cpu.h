@@ -125,7 +125,7 @@ void lapic_setup_cpu(void);
 void lapic_init_start(u64 hwid, u32 page);              /* INIT and STARTUP: real mode at page * 4 KiB */
 u64 vm_start_root(void);        /* the kernel's half, and the first 512 GiB at 0 too; for CPUs that start. Physical, 0: no memory */
 void lapic_eoi(void);
-void lapic_write(u32 offset, u32 value);                /* for tests */
+void lapic_disable(void);                               /* for tests; lapic_setup_cpu enables it */
 void timer_interrupt(void *tf);
 
 #endif

@@ -20,7 +20,7 @@ static u64 ticks_per_ns;                /* APIC timer, 32.32 */
 static volatile u32 *reg(u32 offset) { return (volatile u32 *)((char *)pa_to_kva(LAPIC_BASE) + offset); }
 
 void lapic_eoi(void) { *reg(REG_EOI) = 0; }
-void lapic_write(u32 offset, u32 value) { *reg(offset) = value; }
+void lapic_disable(void) { *reg(REG_SVR) = VEC_SPURIOUS; }     /* and all of its own interrupts masked (SDM 3, 10.4.7.2) */
 
 static void clock_setup(void)
 {
