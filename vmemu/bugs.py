@@ -77,7 +77,6 @@ register(Bug("apf-alloc-locked", "guest", "a marker is waited for with the bucke
 register(Bug("apf-no-second-look", "guest", "a marker is left though its sleeper came meanwhile: he sleeps for ever"))
 register(Bug("apf-drop-markers", "guest", "wake-all drops markers without freeing them: they run out, latecomers sleep for ever"))
 register(Bug("apf-sleep-atomic", "guest", "kernel code that must not sleep is put to sleep: panic in sched"))
-register(Bug("apf-early-as-fault", "guest", "away after here is taken for a fault of the task: SIGSEGV at a token"))
 register(Bug("apf-late-reason", "guest", "kvm-2010: another notification comes before the reason is read: SIGSEGV at a token"))
 register(Bug("apf-no-eoi", "guest", "kvm: no end of the ready interrupt: it comes once, and tasks sleep for ever"))
 register(Bug("apf-no-ack", "guest", "kvm: tokens are not acknowledged: the next one comes late or never"))

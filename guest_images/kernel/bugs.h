@@ -14,7 +14,6 @@
     X(BUG_APF_NO_SECOND_LOOK, "apf-no-second-look", "a marker is left though its sleeper came meanwhile: he sleeps for ever") \
     X(BUG_APF_DROP_MARKERS, "apf-drop-markers", "wake-all drops markers without freeing them: they run out, latecomers sleep for ever") \
     X(BUG_APF_SLEEP_ATOMIC, "apf-sleep-atomic", "kernel code that must not sleep is put to sleep: panic in sched") \
-    X(BUG_APF_EARLY_AS_FAULT, "apf-early-as-fault", "away after here is taken for a fault of the task: SIGSEGV at a token") \
     X(BUG_APF_LATE_REASON, "apf-late-reason", "kvm-2010: another notification comes before the reason is read: SIGSEGV at a token") \
     X(BUG_APF_NO_EOI, "apf-no-eoi", "kvm: no end of the ready interrupt: it comes once, and tasks sleep for ever") \
     X(BUG_APF_NO_ACK, "apf-no-ack", "kvm: tokens are not acknowledged: the next one comes late or never") \

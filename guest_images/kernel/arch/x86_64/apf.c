@@ -92,15 +92,14 @@ static void away(struct trapframe *tf, u32 token)
         panic("apf: told of %x with interrupts off, at %llx", token, tf->rip);
     if (!legacy && !tf_from_user(tf))
         panic("apf: told of %x in the kernel, at %llx", token, tf->rip);
-    if (!token_wait(token) && bug(BUG_APF_EARLY_AS_FAULT))
-        trap_fault(tf, token, ACC_READ, tf_from_user(tf), 0);
+    token_wait(token);                  /* the wake that came first is as good: try again */
 }
 
 bool apf_page_fault(struct trapframe *tf, u64 cr2)
 {
     if (!enabled())
         return false;
-    if (bug(BUG_APF_LATE_REASON)) {
+    if (bug(BUG_APF_LATE_REASON) && tf_from_user(tf)) {
         u8 insn;
         irq_enable();
         copy_from_user(current()->mm, &insn, tf->rip, sizeof insn);
