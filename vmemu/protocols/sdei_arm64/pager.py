@@ -83,6 +83,10 @@ class Arm64Pager(AsyncPager):
             return "kernel mode"
         if self.sdei is not None and self.sdei.running(vcpu.id):
             return "handler runs"
+        if self.done[vcpu.id]:
+            self.complete(vcpu)  # first what is owed: after a wake-all, no sleeper of an older token may be left
+            if self.sequencer.holder(vcpu.id) is not None or any(self.works[number].wake_all for number in self.done[vcpu.id]):
+                return "completions wait"
         buffer = self.buffer(vcpu)
         if buffer is None or self.core.page(self.core.index(ex.gpa)).state == PageState.RESIDENT:
             return "buffer's own page"
