@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from helpers.guest import Ran, run_vmemu, storm_checksum
 
+from vmemu.lab.bench import apf
+
 PROFILES = pytest.mark.parametrize("profile", ["sdei", "ppi-only"])
 
 
@@ -41,6 +43,13 @@ def test_another_task_runs_instead(profile: str, tmp_path: Path) -> None:
         assert figures[work, "off"]["checksum"] == figures[work, profile]["checksum"]
         change = int(figures[work, profile]["total_us"]) / int(figures[work, "off"]["total_us"]) - 1
         assert -0.43 < change < -0.39 if work else 0 < change < 0.05
+
+
+@pytest.mark.slow
+def test_bench_apf_holds_its_goals() -> None:
+    lines: list[str] = []
+    assert apf.measure(lines.append).ok
+    assert len(lines) == len({line.split("\t")[1] for line in lines}) == 6
 
 
 def test_sdei_edge_with_pages_away(tmp_path: Path) -> None:

@@ -119,3 +119,15 @@ def tce(repeat: int, json_path: str | None) -> int:
         report.write(json.dumps(result.to_json(), indent=2) + "\n")
         report.flush()
     return 0 if result.ok else 1
+
+
+@bench.command()
+@click.option("--json", "json_path", metavar="FILE", help="Write the figures to FILE; - is stdout.")
+def apf(json_path: str | None) -> int:
+    """Asynchronous page faults: the published experiments, and ours beside them. Exit status 1 when a goal is missed."""
+    report = None if json_path is None else open_output(json_path, "--json")
+    result = _lab("bench.apf").measure(click.echo)
+    if report is not None:
+        report.write(json.dumps(result.to_json(), indent=2) + "\n")
+        report.flush()
+    return 0 if result.ok else 1
