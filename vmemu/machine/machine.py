@@ -417,7 +417,7 @@ class Machine:
         if kind == ExitKind.IRQ_WINDOW:
             if self.pager is not None:
                 self.pager.on_exit(vcpu)
-            if not vcpu.event_pending:
+            if not vcpu.event_pending and not vcpu.held:  # else it is offered again
                 self.board.on_irq_window(vcpu)
             return None
         if kind == ExitKind.HCALL:
