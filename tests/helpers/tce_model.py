@@ -13,7 +13,7 @@ from vmemu.core import PAGE_SIZE, PageFlag, PageState
 from vmemu.core import lib as core_lib
 from vmemu.machine.boot import BootOptions, build
 from vmemu.protocols.tce.facility import LIOBN, WINDOW_BASE, Tce
-from vmemu.protocols.tce.native import COMPOUND, GIVEN
+from vmemu.protocols.tce.native import COMPOUND, GIVEN, lib
 from vmemu.protocols.tce.wire import Call, Refusal, Token
 
 GET, PUT, STUFF, INDIRECT = Token.GET, Token.PUT, Token.STUFF, Token.INDIRECT
@@ -40,8 +40,11 @@ class Bench:
     def call(self, token: Token, liobn: int, ioba: int, value: int = 0, count: int = 1, enter: int = 0) -> tuple[int, int | None]:
         """The code that the guest gets, and r4."""
         if enter == 0 and self.host.ptr.real_mode:
+            before = self.counts()
             why, result = self.host.real_call(0, token, liobn, ioba, value, count)
             self.host.check()
+            changed = [(old, new) for old, new in zip(before, self.counts(), strict=True) if old != new]
+            assert all(old and new for old, new in changed), "W2: real mode has freed a page, or woken a free one"
             self.refused = why
             if why is Refusal.NONE:
                 return OK, result if token is GET else None
@@ -53,6 +56,11 @@ class Bench:
             assert isinstance(answer, tuple)
             return answer
         return self.tce.ladder.call(self.vcpu, call)
+
+    def counts(self) -> list[int]:
+        """References of every frame; few frames alone are worth the look."""
+        frames = int(self.core.ptr.nframes)
+        return [self.host.count(frame) for frame in range(frames)] if frames <= 256 else []
 
     def put(self, index: int, value: int, enter: int = 0) -> int:
         return self.call(PUT, LIOBN, self.at(index), value, enter=enter)[0]
@@ -126,6 +134,12 @@ class Bench:
             if self.page(page).state == PageState.RESIDENT:
                 frame = int(self.page(page).frame)
                 self.host.set_page(frame, self.host.flags(frame) & ~3, self.host.count(frame))
+
+    def reorder(self, block: int) -> None:
+        """A block of page structs is taken out of real mode's list and put at its front, as if it had been added last."""
+        at = int(lib.tce_realmode_page(self.host.ptr, block << self.host.ptr.block_shift >> 6))
+        if at and lib.tce_remove_block(self.host.ptr, block) == 0:
+            assert lib.tce_add_block(self.host.ptr, block, at) == 0
 
     def close(self) -> None:
         self.machine.close()

@@ -110,7 +110,7 @@ class Interrupt:
 @click.option("--tce-away", default="busy", show_default=True, metavar="busy|suspend",
               help="When they need a page that is away: answer long busy (if the guest has agreed to CMO), or wait.")
 @click.option("--tce-pages", default="vmemmap", show_default=True, metavar="KIND",
-              help="The host's page structs: vmemmap, vmemmap-56, vmemmap-72 (bytes of one), flatmem.")
+              help="The host's page structs: vmemmap, vmemmap-4k (small blocks), vmemmap-56, -72 (bytes of one), flatmem.")
 @click.option("--cmo", type=click.Choice(("on", "off")), default="on", show_default=True,
               help="ppc64: whether the platform offers cooperative memory over-commitment, which papr needs.")
 @click.option("--bolt", type=click.Choice(("kernel", "none")), default="kernel", show_default=True,

@@ -59,6 +59,7 @@ OPTIONS = (
     }, _nothing),
     Option("tce_pages", {
         "vmemmap": (_ALL, "page structs of 64 bytes in a virtual array of scattered blocks"),
+        "vmemmap-4k": (_ALL, "in blocks of 4 KiB: many of them"),
         "vmemmap-56": (_ALL, "of 56 bytes: some straddle two blocks"),
         "vmemmap-72": (_ALL, "of 72 bytes"),
         "flatmem": (_ALL, "one array in the linear map"),

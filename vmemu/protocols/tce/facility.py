@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vmemu.core import PageFlag, PageState
@@ -33,7 +34,8 @@ CARD_BASE, CARD_SOURCE = 0x40_0000_0000, 0x1100
 H_VMEMU_TCE = 0xF0F0
 #: How the host keeps its page structs (--tce-pages).
 SHAPES = {
-    "vmemmap": Shape(), "vmemmap-56": Shape(page_bytes=56), "vmemmap-72": Shape(page_bytes=72), "flatmem": Shape(flat=True),
+    "vmemmap": Shape(), "vmemmap-4k": Shape(block_shift=12), "vmemmap-56": Shape(page_bytes=56), "vmemmap-72": Shape(page_bytes=72),
+    "flatmem": Shape(flat=True),
 }  # fmt: skip
 
 
@@ -77,12 +79,13 @@ class Tce(Facility):
         board = machine.board
         assert isinstance(board, Pseries)
         self.profile = PROFILES[profile]
-        self.host = Host(machine.core, shape or Shape())
+        big = machine.memory_size >> 12
+        self.host = Host(machine.core, replace(shape or Shape(), table_bytes=16 * (WINDOW_ENTRIES + big) + (1 << 20)))
         self.away = Away(machine, busy)
         self.kernel = Kernel(machine, self.host, self.away)
         in_kernel = self.profile.kernel is not None
         self.window = self.host.add_table(LIOBN, WINDOW_BASE, WINDOW_ENTRIES, in_kernel=in_kernel)
-        self.big = self.host.add_table(BIG_LIOBN, BIG_BASE, machine.memory_size >> 12, in_kernel=in_kernel)
+        self.big = self.host.add_table(BIG_LIOBN, BIG_BASE, big, in_kernel=in_kernel)
         self.ladder = Ladder(self.kernel, self.profile)
         self.host.ptr.real_mode = real_mode and in_kernel
         self.host.answer()
