@@ -17,10 +17,10 @@ static int translate(struct tce_host *h, const struct tce_table *t, u64 ioba, u6
         return DMA_EXTENT;
     const u64 *slot = table_slot(h, t, MAPPED, sub);
     u64 now = slot ? be64(*slot) : 0;
-    if (!e->valid || e->liobn != t->liobn || e->page != page) {
+    if (e->filled != h->flushes || e->liobn != t->liobn || e->page != page) {
         if (!(now & TCE_PERMS))
             return DMA_PAGE_FAULT;
-        *e = (struct iotlb){ t->liobn, page, now, true };
+        *e = (struct iotlb){ t->liobn, page, now, h->flushes };
     }
     if (e->mapped != now)
         h->stale_dma++;

@@ -76,6 +76,7 @@ struct tce_host *tce_new(const void *core, void *machine, u32 reg3, const struct
     h->flat = shape->flat;
     h->helpers = shape->helpers;
     h->limit = ~0ull;
+    h->flushes = 1;
     u64 npages = h->nframes > shape->pages ? h->nframes : shape->pages;
     if (h->page_bytes < sizeof(struct page) || h->page_bytes % 8 || h->page_bytes > 256 || h->block_shift < PAGE_SHIFT || h->block_shift > 24 ||
         h->helpers >= HELPERS_N || lin_init(h, linear_size(h, npages, shape->table_bytes)) || vmemmap_init(h, npages)) {

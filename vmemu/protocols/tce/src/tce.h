@@ -103,8 +103,9 @@ struct race { u32 step, action, frame; s32 value; };
 
 struct tce_level_cost { u64 call, entry; };             /* 1/64 cycle */
 
-struct iotlb { u64 liobn, page, mapped; bool valid; };
-#define IOTLB 16
+/* What the bridge has cached of tables: valid while nothing was flushed since. */
+struct iotlb { u64 liobn, page, mapped, filled; };
+#define IOTLB 256
 
 struct tce_host {
     const struct core_api *core;
@@ -124,7 +125,7 @@ struct tce_host {
     /* tables */
     struct tce_table table[MAX_TABLES]; u32 ntables;
     struct tce_cpu cpu[MAX_CPUS];
-    struct iotlb iotlb[IOTLB];
+    struct iotlb iotlb[IOTLB]; u64 flushes;             /* from 1 on: a zeroed entry is no entry */
     bool real_mode;                                     /* host property: is real mode used at all? */
     bool tell_delta;                                    /* r4 of a call tells `delta` (LoPAR 12.3.3) */
     s64 delta;                                          /* 4 KiB that the last call has mapped more than before */
