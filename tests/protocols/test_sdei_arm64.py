@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.apf_arm64 import PPI_SETUP, SERVICE, SETUP, TOLD, ApfGuest, content, enable, page
+from helpers.pftrace import BEGIN, read
 from helpers.sdei import (
     CALLED,
     ENTERED,
@@ -24,6 +25,7 @@ from helpers.sdei import (
 )
 
 from vmemu.core.events import EventKind
+from vmemu.debug.trace import Tracer
 from vmemu.protocols.sdei.calls import VERSION, Call
 from vmemu.protocols.sdei_arm64 import abi
 from vmemu.protocols.sdei_arm64.abi import EVENT, WAKE_ALL, Reason, Sub
@@ -99,6 +101,17 @@ def test_first_test_by_the_interrupt_alone(ppi_guest: ApfGuest) -> None:
     assert ready[:4] == (IRQ, PPI, Reason.PAGE_READY, token(1))
     assert loaded[:2] == (LOADED, content(0))
     assert ppi_guest.pager.invariants() == []
+
+
+def test_first_test_in_a_trace(tmp_path: Path) -> None:
+    """The handler is a slice on the vCPU's track, and so is what COMPLETE_AND_RESUME makes it go on with, up to its ERET."""
+    guest = ApfGuest(tmp_path)
+    guest.restart([*SETUP, task(page(0)), *TOLD, WFI_LINE, IRQ_WINDOW, TASK_AGAIN])
+    with Tracer(guest.machine, str(tmp_path / "t.pftrace")):
+        guest.machine.run()
+    trace = read((tmp_path / "t.pftrace").read_bytes())
+    names = [e.name for e in trace.events if e.type == BEGIN and e.category == "handler"]
+    assert names[:4] == ["IRQ", f"firmware event {EVENT:#x}", "as an exception", "IRQ"]
 
 
 @pytest.mark.parametrize("profile", ["sdei", "ppi-only"])

@@ -29,9 +29,11 @@ _ARM_LINES = {1: "IRQ", 2: "FIQ", 3: "SError"}
 
 
 def entry_name(isa: str, event: Event) -> str:
-    """Name of the handler that an EXCEPTION, IRQ or SYSCALL event enters."""
+    """Name of the handler that an EXCEPTION, IRQ, SYSCALL or FIRMWARE_EVENT event enters."""
     if event.kind == EventKind.SYSCALL:
         return "syscall"
+    if event.kind == EventKind.FIRMWARE_EVENT:
+        return f"firmware event {event.a:#x}"
     if isa == "x86_64":
         if event.kind == EventKind.IRQ and event.a != 2:
             return f"IRQ {event.a:#x}"

@@ -85,7 +85,7 @@ class PerfettoWriter:
             EventKind.TOKEN_NOT_PRESENT: self._not_present, EventKind.TOKEN_COMPLETED: self._completed,
             EventKind.TOKEN_READY: self._ready, EventKind.TOKEN_WAKE_ALL: self._wake_all,
             EventKind.JOB_PASTED: self._pasted, EventKind.JOB_BEGUN: self._begun, EventKind.JOB_DONE: self._job_over,
-            EventKind.JOB_FAULTED: self._job_over,
+            EventKind.JOB_FAULTED: self._job_over, EventKind.FIRMWARE_EVENT: self._enter, EventKind.FIRMWARE_RETURN: self._firmware_return,
         }  # fmt: skip
         self._calls |= dict.fromkeys(_ENTRIES, self._enter)
         self._calls[EventKind.GUEST_FAULT] = lambda ns, event, flow: b""  # its EXCEPTION follows
@@ -180,6 +180,12 @@ class PerfettoWriter:
 
     def _return(self, ns: int, event: Event, flow: int) -> bytes:
         return self._vcpu(event).end(ns, "handler")
+
+    def _firmware_return(self, ns: int, event: Event, flow: int) -> bytes:
+        """Where EL1 goes on instead, a vector's code runs until it returns, as if an exception had been taken."""
+        lane = self._vcpu(event)
+        out = lane.end(ns, "handler")
+        return out + lane.begin(ns, "handler", "as an exception", (), pc=event.b) if event.c else out
 
     def _halt(self, ns: int, event: Event, flow: int) -> bytes:
         return self._vcpu(event).begin(ns, "halt", "halt", pc=event.pc)
