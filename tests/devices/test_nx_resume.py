@@ -33,9 +33,12 @@ class Inflater:
 
     def __init__(self, request: Request) -> None:
         self.request, self.out, self.at, self.got = request, b"", 0, None
+        self.fed = 0
 
     def feed(self, stream: bytes, end: int, function: int = 0x10) -> Outcome:
         request, before = self.request, self.got
+        self.fed += 1
+        assert self.fed < 500, "no progress"
         past = history(self.out) if before else b""
         if before:
             request.cpb_in(
