@@ -309,7 +309,7 @@ class AsyncPager(Pager):
         if work is None or not s.value:
             return
         vcpu = self.machine.vcpus[work.vcpu]
-        if not self.wants_kick(vcpu, s.actor):
+        if vcpu.host_halted or not self.wants_kick(vcpu, s.actor):  # one that is not in its guest is woken, not kicked
             return
         if self.machine.memory.injector.check("apf.kick") is not None:
             self.ledger.lost(f"{work}: kick dropped (injected)")
@@ -320,13 +320,14 @@ class AsyncPager(Pager):
     def _step_wake(self, s: Sequence) -> None:
         """A vCPU that the host halted runs again when anything is done: it faults again, and halts again if need be."""
         work = self.works.get(s.work)
-        number = int(s.actor[1:]) if work is None else work.vcpu
         if work is None:
             return
         if self.barriers:
             self.words.fence(s.actor)
-        if self.words.read(s.actor, self.names[number].sleeping):
-            self._awake(self.machine.vcpus[number])
+        if self.words.read(s.actor, self.names[work.vcpu].sleeping):
+            vcpu = self.machine.vcpus[work.vcpu]
+            self._awake(vcpu)
+            self.on_exit(vcpu)
 
     def _awake(self, vcpu: CoreVcpu) -> None:
         if vcpu.host_halted:
@@ -482,10 +483,11 @@ class AsyncPager(Pager):
 
     def close(self) -> None:
         """The VM ends when its owner lets go, unless somebody else still holds it."""
-        if self.references.put(VM, "owner"):
+        if self.references.count(VM) == 1:
             for vcpu in self.machine.vcpus:
                 self.clear(vcpu)
             self.references.put(MM, "owner")
+        self.references.put(VM, "owner")
 
     # --------------------------------------------------------------- reports
     def _event(self, kind: EventKind, vcpu: CoreVcpu | None, a: int = 0, b: int = 0, c: int = 0) -> None:
