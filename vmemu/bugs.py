@@ -100,3 +100,4 @@ register(Bug("vas-csb-at-once", "guest", "the valid bit of a fault's CSB is not 
 register(Bug("vas-free-early", "guest", "a window that closes is forgotten before its credits are home: it never closes"))
 register(Bug("vas-bad-window-stops", "guest", "a fault of an unknown window ends the fault thread's loop: those behind it wait"))
 register(Bug("vas-lost-fault", "guest", "the fault thread stops a while after it found nothing: an interrupt in between is lost"))
+register(Bug("vas-close-no-wait", "guest", "powervm: a window closes while its last fault is being told: others' memory is written"))

@@ -33,10 +33,11 @@
     X(BUG_VAS_NO_CPABORT, "vas-no-cpabort", "a context switch keeps the copy buffer: a task pastes what another one has copied") \
     X(BUG_VAS_CC_5, "vas-cc-5", "translation faults are told with completion code 5, as before 5.8: programs do not know it") \
     X(BUG_VAS_CSB_UNMASKED, "vas-csb-unmasked", "flags in the CSB pointer shift the block that the kernel writes for a fault") \
-    X(BUG_VAS_CSB_AT_ONCE, "vas-csb-at-once", "the valid bit of a fault's CSB is not written last: programs see a block that is not complete") \
-    X(BUG_VAS_FREE_EARLY, "vas-free-early", "a window that closes is forgotten before its credits are home: its faults find nobody, and it never closes") \
-    X(BUG_VAS_BAD_WINDOW_STOPS, "vas-bad-window-stops", "a fault of an unknown window ends the fault thread's loop: those behind it wait for another") \
-    X(BUG_VAS_LOST_FAULT, "vas-lost-fault", "the fault thread stops some time after it has found nothing: an interrupt in between is lost")
+    X(BUG_VAS_CSB_AT_ONCE, "vas-csb-at-once", "the valid bit of a fault's CSB is not written last: programs see half a block") \
+    X(BUG_VAS_FREE_EARLY, "vas-free-early", "a window that closes is forgotten before its credits are home: it never closes") \
+    X(BUG_VAS_BAD_WINDOW_STOPS, "vas-bad-window-stops", "a fault of an unknown window ends the fault thread's loop: those behind it wait") \
+    X(BUG_VAS_LOST_FAULT, "vas-lost-fault", "the fault thread stops a while after it found nothing: an interrupt in between is lost") \
+    X(BUG_VAS_CLOSE_NO_WAIT, "vas-close-no-wait", "powervm: a window closes while its last fault is being told: others' memory is written")
 
 #define BUG_ENUM(id, name, text) id,
 enum bug { BUG_SWITCHES(BUG_ENUM) N_BUGS };

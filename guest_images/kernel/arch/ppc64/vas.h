@@ -18,7 +18,8 @@ struct vas_window {
     int pid, tgid;                      /* of the thread that opened it, and of its process. Numbers are never used twice here */
     struct mm *mm;                      /* of the opener: the engine translates with its page table until the window is closed */
     u32 irq;                            /* powervm: its fault interrupt ... */
-    u32 pending;                        /* ... and how many came that nobody has served */
+    u32 pending;                        /* ... how many came that nobody has served ... */
+    bool serving;                       /* ... and whether one is being served */
 };
 
 struct vas_owner {

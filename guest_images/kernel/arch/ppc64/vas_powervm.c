@@ -21,7 +21,7 @@ enum { DEFAULT_WINDOWS = 2, CAP_WINDOW_TYPE = 8, CAP_USER_MODE = 9, COPY_PASTE =
 
 static u8 buffer[PAGE_SIZE] __attribute__((aligned(4096)));     /* for capabilities */
 static u8 window_type;
-static struct spinlock fault_lock = SPINLOCK("vas faults");     /* of `pending` of all windows */
+static struct spinlock fault_lock = SPINLOCK("vas faults");     /* of `pending` and `serving` of all windows */
 
 struct arguments { u64 in[8], out[4]; };        /* r4 to r11; r4 to r7 */
 
@@ -75,6 +75,7 @@ static void fault_thread(UNUSED void *arg)
         while (!(w = find_pending()))
             sleep_on(vas_windows, &fault_lock, FOREVER, false);
         w->pending--;
+        w->serving = true;
         unlock(&fault_lock);
         struct arguments a = {.in = {w->id, kva_to_pa(&crb)}};
         s64 r = call(H_GET_NX_FAULT, &a);
@@ -82,6 +83,10 @@ static void fault_thread(UNUSED void *arg)
             kprintf("vas: window %u: no fault to be had (%d)\n", w->id, (int)r);
         else
             vas_tell_fault(w, &crb);
+        lock(&fault_lock);
+        w->serving = false;
+        unlock(&fault_lock);
+        wakeup(w);
     }
 }
 
@@ -137,7 +142,17 @@ static int open(struct vas_window *w)
     return 0;
 }
 
-/* The hypervisor waits for all requests, and for their faults to be fetched: they find the window as long. */
-static void close(struct vas_window *w) { deallocate(w); }
+/*
+ * The hypervisor waits for all requests, and for their faults to be fetched: they find the window as long. But it does not know
+ * when the program has been told of the last one.
+ */
+static void close(struct vas_window *w)
+{
+    deallocate(w);
+    lock(&fault_lock);
+    while ((w->pending || w->serving) && !bug(BUG_VAS_CLOSE_NO_WAIT))
+        sleep_on(w, &fault_lock, FOREVER, false);
+    unlock(&fault_lock);
+}
 
 const struct vas_owner vas_powervm = {.name = "powervm", .init = init, .open = open, .close = close};

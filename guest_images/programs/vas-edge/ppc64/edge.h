@@ -31,6 +31,7 @@ void test_device(void);                 /* open, ioctl, map, close */
 void test_paste(void);                  /* H3, H14, H15, H7 */
 void test_requests(void);               /* H6, H17 and bad blocks */
 void test_faults(void);                 /* H2, H4, H10, H13 */
+void test_storm(u64 faults, u64 batch); /* H8: round the fault FIFO */
 void test_owners(void);                 /* H11, H12, H19: threads, forks, exits, closes */
 
 #endif

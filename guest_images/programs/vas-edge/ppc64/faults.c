@@ -145,6 +145,32 @@ static void test_ignored(struct bench *b)
     check("H13 SIGSEGV not handled: it ends the program", WTERMSIG(child_status(pid)) == SIGSEGV);
 }
 
+void test_storm(u64 faults, u64 batch)
+{
+    static struct nx_block blocks[64];
+    struct bench b;
+    u64 told = 0, n = 0;
+    setup(&b);
+    u8 *page = absent(PAGE_SIZE);
+    batch = batch < ARRAY_LEN(blocks) ? batch : ARRAY_LEN(blocks);
+    while (n < faults) {
+        u64 sent = 0;
+        for (; sent < batch && n < faults; sent++, n++) {
+            blocks[sent].crb = (struct nx_crb){.ccw = NX_WRAP, .csb = (uptr)&blocks[sent].csb, .source = {.bytes = 8, .address = (uptr)page + n % 4096},
+                                               .target = {.bytes = 8, .address = (uptr)b.target}};
+            blocks[sent].csb = (struct nx_csb){0};
+            while (!nx_paste(&b.nx, &blocks[sent].crb))
+                yield();
+        }
+        for (u64 i = 0; i < sent; i++)
+            told += answered(&blocks[i], 20000000) && blocks[i].csb.cc == NX_CC_TRANSLATION &&
+                    blocks[i].csb.address == (uptr)page + (n - sent + i) % 4096;
+    }
+    printf("vas-edge: %llu faults, %llu told\n", n, told);
+    check("H8 every fault is told, with its own address", told == faults);
+    teardown(&b);
+}
+
 void test_faults(void)
 {
     struct bench b;

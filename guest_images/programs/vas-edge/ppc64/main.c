@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* vas-edge: what a program can do to the NX engine's driver, and must not get away with. only=N: one group. */
+/*
+ * vas-edge: what a program can do to the NX engine's driver, and must not get away with. only=N: one group. storm=N: so many faults
+ * instead, batch=N of them in flight at a time.
+ */
 #include "edge.h"
 
 static int failures, checks;
@@ -65,8 +68,9 @@ int submit(struct bench *b)
 bool answered(const struct nx_block *block, u64 ns)
 {
     const volatile struct nx_csb *csb = &block->csb;
-    for (u64 end = time_ns() + ns; !(csb->flags & NX_CSB_V) && time_ns() < end;)
-        sleep_ns(2000);
+    u64 nap = 1000, end = time_ns() + ns;
+    for (; !(csb->flags & NX_CSB_V) && time_ns() < end; nap += nap / 2)
+        sleep_ns(nap);
     return csb->flags & NX_CSB_V;
 }
 
@@ -103,8 +107,10 @@ int block_cr0(const void *crb, void *address)
 int main(int argc, char **argv)
 {
     static void (*const groups[])(void) = {test_device, test_paste, test_requests, test_faults, test_owners};
-    u64 only = arg_u64(argc, argv, "only", ARRAY_LEN(groups));
-    for (u64 i = 0; i < ARRAY_LEN(groups); i++) {
+    u64 only = arg_u64(argc, argv, "only", ARRAY_LEN(groups)), storm = arg_u64(argc, argv, "storm", 0);
+    if (storm)
+        test_storm(storm, arg_u64(argc, argv, "batch", 1));
+    for (u64 i = 0; !storm && i < ARRAY_LEN(groups); i++) {
         if (only == ARRAY_LEN(groups) || only == i)
             groups[i]();
     }
