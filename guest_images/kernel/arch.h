@@ -171,7 +171,7 @@ void arch_sync_icache(void *kva, u64 len);
 
 /*
  * Optional, with the kernel option "page-states": the frame at pa is about to be used, its contents do not matter yet; or it is free,
- * they matter no more. With a lock held.
+ * they matter no more (with a lock held).
  */
 void arch_frame_used(u64 pa);
 void arch_frame_free(u64 pa);

@@ -73,10 +73,10 @@ u64 frame_alloc(void)
     if (hint < n_frames) {
         refs[hint] = 1;
         pa = (first_pfn + hint++) << PAGE_SHIFT;
-        if (page_states)
-            arch_frame_used(pa);
     }
     unlock(&frames_lock);
+    if (pa && page_states)
+        arch_frame_used(pa);
     return pa;
 }
 

@@ -9,8 +9,10 @@
 
 bool page_set_state(u64 pa, enum page_state state) { return hcall(H_PAGE_INIT, PAGE_STATE(state), pa, 0, 0, NULL) == H_SUCCESS; }
 
+/* Touched first: while it is unused, the platform need not bring back what was in it. */
 void arch_frame_used(u64 pa)
 {
+    *(volatile u8 *)pa_to_kva(pa) = 0;
     if (cmo_agreed && !page_set_state(pa, PAGE_ACTIVE))
         panic("arch_frame_used: %llx stays unused", pa);        /* it would be thrown away with somebody's data */
 }
