@@ -114,7 +114,6 @@ static void subvention_interrupt(u32 xirr)
 {
     drain();
     xics_eoi(xirr);
-    drain();
     if (!bug(BUG_ESN_NO_ARM))
         arm();
     if (!bug(BUG_ESN_NO_RECHECK) && drain() && bug(BUG_ESN_ARM_AGAIN))

@@ -85,6 +85,43 @@ static void test_shared(void)
     test_end();
 }
 
+/*
+ * Children touch a page each at the same time, again and again: their numbers come close together, and the last one of a round may
+ * come while the kernel is busy with the others. Nobody else's number would make the kernel look again.
+ */
+static void test_burst(void)
+{
+    enum { ROUNDS = COLD_PAGES / CHILDREN };
+    test_begin("the last number of a burst counts, too");
+    volatile u64 *done = go + 1;
+    *go = *done = 0;
+    for (u64 i = 0; i < CHILDREN; i++) {
+        if (fork() != 0)
+            continue;
+        wait_for_go();
+        for (u64 round = 0; round < ROUNDS; round++) {
+            while (*go <= round)
+                yield();
+            if (*cold_page(round * CHILDREN + i) != cold_word(round * CHILDREN + i))
+                exit(1);
+            __atomic_fetch_add(done, 1, __ATOMIC_RELAXED);
+        }
+        exit(0);
+    }
+    push_out();
+    for (u64 round = 1; round <= ROUNDS; round++) {
+        *go = round;
+        for (u64 end = time_ns() + 50000000; *done < round * CHILDREN && time_ns() < end;)
+            sleep_ns(50000);
+        if (*done < round * CHILDREN) {
+            printf("esn-edge: FAIL a number of a burst is lost: %llu of %llu pages have come\n", *done, round * CHILDREN);
+            exit(1);                    /* its child sleeps for ever */
+        }
+    }
+    reap();
+    test_end();
+}
+
 /* A function that fills a page of the program: on demand from its file, and again when it was thrown away. */
 __attribute__((noinline, section(".text.cold"), aligned(4096))) static u64 cold_code(u64 x)
 {
@@ -158,6 +195,7 @@ void test_kernel(void)
     test_system_call();
     test_atomic();
     test_shared();
+    test_burst();
     test_refill();
     test_overflow();
     test_out_of_service();
