@@ -105,7 +105,7 @@ static void wake_node(struct node *n)
     unlink_node(n);
     if (n->task) {
         lock(&sched_lock);
-        wake_task(n->task);
+        wake_for_page(n->task);
         unlock(&sched_lock);
     } else if (n->cpu != arch_cpu()) {
         send_ipi(&cpus[n->cpu], IPI_RESCHED);       /* out of arch_idle; n lives until it can have our lock */

@@ -7,6 +7,7 @@
 #include "task.h"
 
 #define SLICE_NS (1000000000ull / HZ)
+#define PATIENCE_NS 100000ull           /* difference in time had that is worth a switch */
 
 struct cpu cpus[NCPU];
 u64 running[NCPU];                      /* task numbers for the host (note.S), 0: none */
@@ -27,13 +28,15 @@ static int last;        /* index of the task that was given a CPU last: one roun
 
 static bool may_run(const struct task *t, const struct cpu *c) { return t->cpus >> (c - cpus) & 1; }
 
-/* The next task for this CPU: highest priority, then the first one after the last that ran. sched_lock held. */
+/* The next task for this CPU: highest priority, then who goes ahead, then the first one after the last that ran. sched_lock held. */
 static struct task *pick(const struct cpu *c)
 {
     struct task *best = NULL;
     for (int i = 1; i <= NTASK; i++) {
         struct task *t = &tasks[(last + i) % NTASK];
-        if (t->state == TASK_RUNNABLE && may_run(t, c) && (!best || t->prio > best->prio))
+        if (t->state != TASK_RUNNABLE || !may_run(t, c))
+            continue;
+        if (!best || t->prio > best->prio || (t->prio == best->prio && t->ahead && !best->ahead))
             best = t;
     }
     return best;
@@ -77,7 +80,7 @@ static struct cpu *busy_cpu(const struct task *t)
  * and sends an interrupt, all with sched_lock held; arch_idle returns at once for one that came before it. So no wakeup is lost,
  * and two wakeups wake two CPUs.
  */
-static void place(const struct task *t)
+static bool place(const struct task *t)
 {
     struct cpu *c = idle_cpu(t);
     if (c)
@@ -85,14 +88,46 @@ static void place(const struct task *t)
     else if ((c = busy_cpu(t)))
         c->need_resched = true;
     else
-        return;                         /* all run what is as important: one of them at the end of its slice */
+        return false;                   /* all run what is as important: one of them at the end of its slice */
     poke(c);
+    return true;
 }
 
 void make_runnable(struct task *t)
 {
     t->state = TASK_RUNNABLE;
     place(t);
+}
+
+/* The CPU whose task is as important as t, and has run longest of those that have run more than t and a bit; NULL: none. */
+static struct cpu *greedy_cpu(const struct task *t)
+{
+    struct cpu *best = NULL;
+    u64 now = time_ns(), most = t->ran_ns + PATIENCE_NS;
+    for (struct cpu *c = cpus; c < cpus + NCPU; c++) {
+        if (!c->task || c->need_resched || !may_run(t, c) || c->task->prio != t->prio)
+            continue;
+        u64 ran = c->task->ran_ns + now - c->since;
+        if (ran > most) {
+            most = ran;
+            best = c;
+        }
+    }
+    return best;
+}
+
+/* Who computes for a moment and waits for the next page would otherwise wait out the others' slices each time. */
+void wake_for_page(struct task *t)
+{
+    if (t->state != TASK_SLEEPING)
+        return;
+    t->state = TASK_RUNNABLE;
+    struct cpu *c = place(t) ? NULL : greedy_cpu(t);
+    if (!c)
+        return;
+    t->ahead = true;
+    c->need_resched = true;
+    poke(c);
 }
 
 void hand_over(u32 others)
@@ -133,6 +168,8 @@ static void run(struct cpu *c, struct task *t, u64 now, u64 due)
     running[c - cpus] = (u64)t->pid;
     last = (int)(t - tasks);
     c->need_resched = false;
+    c->since = now;
+    t->ahead = false;
     c->slice_end = now + SLICE_NS;
     timer_arm(due);
     if (t->mm && c->mm_root != t->mm->root) {
@@ -141,6 +178,7 @@ static void run(struct cpu *c, struct task *t, u64 now, u64 due)
     }
     arch_set_kstack(kstack_top(t));
     switch_to(&c->ctx, t->ctx);
+    t->ran_ns += time_ns() - now;
     c->task = NULL;
     running[c - cpus] = 0;
 }

@@ -75,6 +75,8 @@ struct task {
     void *kthread_arg;
     struct sigaction sigactions[NSIG];
     u32 sig_active;                     /* signals whose handler runs, one bit each */
+    u64 ran_ns;                         /* time that it has had a CPU */
+    bool ahead;                         /* goes before others of its priority, once */
     u64 apf_waits, apf_ns;              /* how often and how long it has slept for pages (apf.h) */
 };
 
@@ -88,6 +90,7 @@ struct cpu {
     struct task *task;                  /* running here, NULL: scheduler or idle */
     struct context *ctx;                /* of the scheduler */
     u64 mm_root;                        /* loaded page table, 0: kernel only. Other CPUs read it */
+    u64 since;                          /* the running task has it since then */
     u64 slice_end;                      /* the running task's, FOREVER when idle */
     u64 armed;                          /* time for which the timer is set, FOREVER: off; sched_lock */
     u64 hwid;                           /* what the device tree calls it */
@@ -126,6 +129,7 @@ void yield(void);                       /* let others of the same priority run *
 int sleep_on(const void *chan, struct spinlock *l, u64 until, bool killable);
 void wakeup(const void *chan);          /* every sleeper on chan becomes runnable */
 void wake_task(struct task *t);         /* the same for one task; sched_lock held */
+void wake_for_page(struct task *t);     /* the same for one that has not slept of its own will */
 void make_runnable(struct task *t);     /* and let a CPU notice; sched_lock held */
 void hand_over(u32 others);             /* this CPU will run none: these others look for work; sched_lock held */
 void notice(struct task *t);            /* if it runs, look at it on the way back to user mode; sched_lock held */
