@@ -217,6 +217,24 @@ def test_an_absent_page_table_page(make: Maker) -> None:
     assert p.retry(0).vector is None
 
 
+def test_code_that_runs_into_an_absent_page(make: Maker) -> None:
+    """One block over two pages: the interrupt names the first instruction that is away, and what went before has run."""
+    p = make()
+    p.register_sns()
+    addi = 0x38C60001  # addi r6, r6, 1
+    p.machine.write_guest(PAGE + 0xFF8, struct.pack(">4I", addi, addi, addi, BRANCH_SELF))
+    p.take(PAGE + 0x1000)
+    vcpu = p.cpu(0)
+    for name, value in (("r6", 0), ("msr", USER_MSR), ("pc", PAGE + 0xFF8)):
+        vcpu.set(name, value)
+    for _ in range(3):
+        p.step(0)
+    assert (vcpu.get("pc"), vcpu.get("srr0"), vcpu.get("r6")) == (0x400, PAGE + 0x1000, 2)
+    p.restore(PAGE + 0x1000)
+    assert p.retry(0).vector is None
+    assert vcpu.get("r6") == 3
+
+
 def test_the_rfcs_image(make: Maker) -> None:
     """Defects A4, A9, A11, A12 bit for bit."""
     p = make("rfc")

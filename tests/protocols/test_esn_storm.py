@@ -120,6 +120,15 @@ def test_a_papr_kernel_on_an_rfc_platform() -> None:
 
 
 @pytest.mark.parametrize("profile", ["papr", "rfc"])
+def test_every_store_ends_in_the_same_state(profile: str, tmp_path: Path) -> None:
+    """Only pages that must be read back are expropriated, whoever keeps the store."""
+    results = [storm(apf=profile, smp=1, store=store)[0] for store in ("ram:", f"file:{tmp_path}/swap")]
+    assert results[0].status == OK
+    assert results[0].state_hash == results[1].state_hash
+    assert results[0].extra["tokens"]["notified"] > 100
+
+
+@pytest.mark.parametrize("profile", ["papr", "rfc"])
 def test_a_machine_saved_amid_page_ins_goes_on_as_if_nothing_had_been(profile: str, tmp_path: Path) -> None:
     """Toggle, fill pointer, outstanding numbers, works and their I/O are in the file."""
     whole, _ = storm(apf=profile, seed=4)

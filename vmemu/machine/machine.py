@@ -430,7 +430,7 @@ class Machine:
         return HOST, f"engine failure: {ex.why} (exit {kind.name}, vCPU {vcpu.id}, pc {ex.pc:#x})"
 
     def _page_fault(self, vcpu: CoreVcpu, ex: Exit) -> None:
-        if self.pager is None:
+        if self.pager is None or not self.memory.in_store(ex.gpa):  # a store kept by Python comes here for want of a frame, too
             if not self.memory.serve(vcpu, ex.gpa):
                 vcpu.memory_error(ex.gva, ex.gpa, ex.access)
             return

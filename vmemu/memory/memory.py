@@ -18,7 +18,7 @@ from vmemu.memory.store import FaultyStore, Store, StoreSpec, needs_python, open
 MIN_UNPINNED = 64
 
 #: Attributes of an enum are slow to reach, and `serve` is on the path of every fault.
-_OK, _MISS, _ZERO = S2Result.OK, S2Result.MISS, int(PageState.ZERO)
+_OK, _MISS, _ZERO, _SWAPPED = S2Result.OK, S2Result.MISS, int(PageState.ZERO), int(PageState.SWAPPED)
 
 
 class Memory:
@@ -124,6 +124,10 @@ class Memory:
             delay = self.store.take_delay()
             if delay and vcpu is not None:
                 vcpu.add_cycles(round(delay * self._cycles_per_ns))
+
+    def in_store(self, gpa: int) -> bool:
+        """Would the page at gpa have to be read back?"""
+        return int(self.core.page(self.core.index(gpa)).state) == _SWAPPED
 
     def discard(self, index: int) -> None:
         """Forget the content of a page that is in the store: the next touch finds zeros."""
