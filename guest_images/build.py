@@ -96,7 +96,7 @@ PROGRAMS: dict[str, str] = {
     "vas-edge": "ppc64: windows, paste addresses, request blocks and faults of the NX engine at their edges",
     "esn-edge": "ppc64: hypercalls, VPA and ring of expropriation notifications at the edges of what they allow",
     "apf-edge": "x86-64: KVM asynchronous page faults in their corner cases, seen from the guest",
-    "sdei-edge": "arm64: SDEI's calls in every state of an event, legal and illegal",
+    "sdei-edge": "arm64: calls of SDEI and of the async PF service, legal and illegal, in every state",
     "dma-net": "ppc64: packets through a network card's DMA window, mapped one by one, many at a time, or all at once",
 }
 #: Folders of programs/ whose sources a program shares with others.

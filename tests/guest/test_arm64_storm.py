@@ -62,6 +62,26 @@ def test_sdei_edge_with_pages_away(tmp_path: Path) -> None:
     assert tokens["sleeping_at_end"] == tokens["dummies_at_end"] == 0
 
 
+def test_service_calls_without_sdei(tmp_path: Path) -> None:
+    ran = boot("sdei-edge", "ppi-only", "", tmp_path, resident="32M")
+    assert ran.status == 0 and ran.out.count("PASS") == 2 * 4 + 2, ran.out + ran.err
+
+
+@pytest.mark.slow
+@PROFILES
+@pytest.mark.parametrize("at", [4_000_000, 6_000_001, 8_000_003])
+def test_storm_goes_on_elsewhere(profile: str, at: int, tmp_path: Path) -> None:
+    """Restored exactly it is the same run; restored as a VMM of the series would, all sleepers are woken and fault again."""
+    storm = "tasks=6 pages=100 shared=24"
+    whole = boot("storm", profile, storm, tmp_path, "--snapshot", "half.snap", "--snapshot-at", str(at), resident="3M")
+    for mode in ("exact", "kernel"):
+        ran = run_vmemu("boot", "--restore", "half.snap", "--restore-mode", mode, "--json", "run.json", cwd=tmp_path)
+        assert (ran.status, ran.out) == (0, whole.out), ran.err
+        tokens = ran.json["tokens"]
+        assert tokens["sleeping_at_end"] == tokens["dummies_at_end"] == 0 and tokens["violations"] == []
+        assert (ran.json["state_hash"] == whole.json["state_hash"]) == (mode == "exact")
+
+
 @pytest.mark.parametrize(("bug", "status", "asleep"), [("sdei-no-clear", 3, 2), ("sdei-stale-flag", 3, 1), ("sdei-no-ack", 4, 0)])
 def test_bugs_have_a_symptom(bug: str, status: int, asleep: int, tmp_path: Path) -> None:
     """A stall that names the sleepers, or an interrupt without end."""

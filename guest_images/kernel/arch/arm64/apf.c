@@ -14,24 +14,10 @@
  * So a "ready" for a token that nobody took is known and ignored.
  */
 #include "apf.h"
+#include "apf_abi.h"
 #include "arm64.h"
 #include "sdei.h"
 #include "task.h"
-
-#define SERVICE 0x86000002ull           /* vendor function 2 */
-#define SERVICE_FEATURE (1u << 2)
-enum { GET_VERSION, GET_SLOTS, GET_SDEI, GET_IRQ, ENABLE, IRQ_ACK };
-#define CONTROL_ENABLED 1ull            /* the buffer's address is in bits 63:6 */
-
-enum { REASON_NONE, REASON_NOT_PRESENT, REASON_READY };
-#define TOKEN_ALL 0xffffffffu
-
-/* What the hypervisor writes to: 8 bytes; the guest keeps the rest. */
-struct buffer {
-    volatile u32 reason, token;
-    u8 reserved[56];
-    u32 enabled;
-} __attribute__((aligned(64)));
 
 struct told {
     u32 token;
@@ -56,11 +42,6 @@ static u64 event;                       /* number of the SDEI event, 0: ppi-only
 u32 async_intid = NO_INTID;             /* of the PPI */
 
 static struct percpu *mine(void) { return percpu[arch_cpu()]; }
-
-static struct smccc service(u64 function, u64 argument)
-{
-    return smccc_call(SERVICE, function, argument & 0xffffffff, argument >> 32, 0, 0);
-}
 
 static void clear(struct buffer *b)
 {
@@ -193,7 +174,7 @@ void async_irq(struct trapframe *tf)
 
 /* ---- from boot to poweroff ---- */
 
-static bool service_present(void)
+bool service_present(void)
 {
     struct smccc uid;
 

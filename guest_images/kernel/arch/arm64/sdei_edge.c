@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Self-test of SDEI from where it is used: a kernel makes the calls, legal and illegal, in every state of an event, and looks at
- * what it gets. The program `sdei-edge` runs it, a test at a time. Tests run with interrupts off and without async page faults.
+ * Self-test of SDEI and the async PF service from where they are used: a kernel makes the calls, legal and illegal, in every state,
+ * and looks at what it gets. The program `sdei-edge` runs it, a test at a time, with interrupts off and without async page faults.
  */
 #include "sdei_edge.h"
 #include "apf.h"
+#include "apf_abi.h"
 #include "arm64.h"
 #include "hooks.h"
 
@@ -63,7 +64,7 @@ static s64 run(const struct edge_test *t)
     apf_cpu_offline();
     test = t->name;
     failures = 0;
-    CALL(PE_UNMASK);
+    CALL(PE_UNMASK);                    /* without SDEI no call does anything */
     CALL(EVENT_UNREGISTER, EVENT);
     t->run();
     CALL(EVENT_UNREGISTER, EVENT);
@@ -73,19 +74,33 @@ static s64 run(const struct edge_test *t)
     return failures;
 }
 
+/* The n-th test of those that make sense on this machine. */
 static s64 run_test(u64 n)
 {
-    if (!sdei_present())
-        return -ENOSYS;
-    if (n < (u64)edge_call_count)
-        return run(&edge_call_tests[n]);
-    n -= (u64)edge_call_count;
-    return n < (u64)edge_handler_count ? run(&edge_handler_tests[n]) : -EINVAL;
+    const struct {
+        const struct edge_test *tests;
+        u64 count;
+    } tables[] = {
+        {edge_call_tests, sdei_present() ? (u64)edge_call_count : 0},
+        {edge_handler_tests, sdei_present() ? (u64)edge_handler_count : 0},
+        {edge_service_tests, service_present() ? (u64)edge_service_count : 0},
+    };
+    bool any = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
+        if (n < tables[i].count)
+            return run(&tables[i].tests[n]);
+        n -= tables[i].count;
+        any = any || tables[i].count;
+    }
+    return any ? -EINVAL : -ENOSYS;
 }
 
 /* Interrupts off: it is about this CPU. */
 static s64 take(void)
 {
+    if (!sdei_present())
+        return -ENOSYS;
     test = "signals to other CPUs";
     failures = 0;
     edge_begin(NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Between the files of the SDEI self-test: the event under test, and checks. */
+/* Between the files of the self-test of SDEI and the async PF service: the event under test, and checks. */
 #ifndef VMEMU_SDEI_EDGE_H
 #define VMEMU_SDEI_EDGE_H
 
@@ -12,8 +12,8 @@ struct edge_test {
     const char *name;
     void (*run)(void);
 };
-extern const struct edge_test edge_call_tests[], edge_handler_tests[];
-extern const int edge_call_count, edge_handler_count;
+extern const struct edge_test edge_call_tests[], edge_handler_tests[], edge_service_tests[];
+extern const int edge_call_count, edge_handler_count, edge_service_count;
 
 void edge_expect(const char *what, s64 got, s64 want);
 
