@@ -25,6 +25,11 @@ WATCHDOG_NS = 10_000_000
 STARTUP_NS, BYTES_PER_US = 370, 16384
 
 
+def _time(size: int) -> int:
+    """ns for so many bytes, rounded up."""
+    return -(-size * 1000 // BYTES_PER_US)
+
+
 class Port(Protocol):
     """What the switchboard does for its engine."""
 
@@ -70,6 +75,8 @@ class Engine:
 
     def reset(self) -> None:
         self.job: Job | None = None
+        #: The running job's fault: on its way, and rejected for want of a credit.
+        self.missed: TranslationFault | None = None
         self.rejected: TranslationFault | None = None
         self._since = 0
         self.figures = Figures()
@@ -108,18 +115,24 @@ class Engine:
         job = self.job
         if job is None or self.rejected is not None:
             return
+        if self.missed is not None:
+            self._paste_fault(self.missed)
+            if self.job is None:
+                self._next()
+            return
         space = self._port.space(job.window)
         try:
             if job.result is None:
                 moved = job.step(space, self._limits, self._port.waiting() > 0)
-                self._post(now + -(-moved * 1000 // BYTES_PER_US))
+                self._post(now + _time(moved))
                 return
             job.finish(space)
         except TranslationFault as fault:
             self.faults[int(fault.status)] += 1
-            self._paste_fault(fault)
-        else:
-            self._complete(job)
+            self.missed = fault
+            self._post(now + _time(job.reached(fault)))
+            return
+        self._complete(job)
         if self.job is None:
             self._next()
 
@@ -148,7 +161,7 @@ class Engine:
     def _over(self) -> None:
         self._charge()
         self.figures.jobs += 1
-        self.job = self.rejected = None
+        self.job = self.rejected = self.missed = None
 
     def _charge(self) -> None:
         elapsed, self._since = self._now() - self._since, self._now()
@@ -159,11 +172,11 @@ class Engine:
 
     # --------------------------------------------------------------------- state
     def save(self) -> State:
-        fault = self.rejected
         return {
             "version": 1,
             "job": None if self.job is None else self.job.save(),
-            "rejected": None if fault is None else [fault.address, int(fault.status), fault.store],
+            "missed": None if self.missed is None else [self.missed.address, int(self.missed.status), self.missed.store],
+            "rejected": self.rejected is not None,
             "since": self._since,
             "figures": [getattr(self.figures, name) for name in Figures.__slots__],
             "completions": {str(k): v for k, v in sorted(self.completions.items())},
@@ -174,10 +187,11 @@ class Engine:
         if state["version"] != 1:
             raise ValueError(f"nx: state version {state['version']}")
         self.job = None if state["job"] is None else Job.restore(state["job"])
-        self.rejected = None
-        if state["rejected"] is not None:
-            address, status, store = state["rejected"]
-            self.rejected = TranslationFault(address, FaultStatus(status), store)
+        self.missed = None
+        if state["missed"] is not None:
+            address, status, store = state["missed"]
+            self.missed = TranslationFault(address, FaultStatus(status), store)
+        self.rejected = self.missed if state["rejected"] else None
         self._since = state["since"]
         self.figures = Figures(*state["figures"])
         self.completions = Counter({int(k): v for k, v in state["completions"].items()})

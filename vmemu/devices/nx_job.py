@@ -35,7 +35,7 @@ from vmemu.devices.nx_format import (
     cpb_in_size,
     csb,
 )
-from vmemu.devices.nx_memory import LostMemory, Space
+from vmemu.devices.nx_memory import LostMemory, Space, TranslationFault
 
 #: Address and length of consecutive pieces of a buffer.
 Segments = list[tuple[int, int]]
@@ -210,6 +210,18 @@ class Job:
         self.produced += done
         if len(data) > room:
             raise Ended(self.no_room())
+
+    def reached(self, fault: TranslationFault) -> int:
+        """Bytes that this slice had moved when it missed a byte of source or target; 0 for anything else."""
+        side, start = (self.target, self.produced) if fault.store else (self.source, self.position)
+        if not self.started or self.result is not None:
+            return 0
+        at = 0
+        for address, n in side.pieces(start, nx_stream.INFLATE_TARGET):
+            if address <= fault.address < address + n:
+                return at + fault.address - address
+            at += n
+        return 0
 
     def no_room(self) -> CC:
         """UM 6.4, note 11: a list shorter than its DDE said, or simply too little."""
