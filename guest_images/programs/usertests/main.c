@@ -9,7 +9,7 @@
 
 static const struct test *const tables[] = {syscall_tests, pointer_tests, memory_tests, pressure_tests, task_tests,
                                             time_tests, signal_tests, fault_tests, code_tests, smp_tests,
-                                            token_tests};
+                                            token_tests, thread_tests};
 
 int arg_count;
 char **arg_words;

@@ -18,7 +18,7 @@ struct test {
 
 /* One table a file, ended by a test without a name. */
 extern const struct test syscall_tests[], pointer_tests[], memory_tests[], pressure_tests[], task_tests[], time_tests[],
-    signal_tests[], fault_tests[], code_tests[], smp_tests[], token_tests[];
+    signal_tests[], fault_tests[], code_tests[], smp_tests[], token_tests[], thread_tests[];
 
 /* What main got. */
 extern int arg_count;
