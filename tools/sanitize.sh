@@ -22,6 +22,6 @@ export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1:
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export PYTHONPATH=$PWD PYTHONMALLOC=malloc VMEMU_SANITIZED=1
 if [ $# -eq 0 ]; then
-    set -- tests/core tests/memory tests/devices/test_nx_codec.py tests/devices/test_nx_engine.py tests/devices/test_vas_hostile.py tests/cli/test_boot.py
+    set -- tests/core tests/memory tests/devices/test_nx_codec.py tests/devices/test_nx_engine.py tests/devices/test_vas_hostile.py tests/protocols/test_tce_*.py tests/cli/test_boot.py
 fi
 exec "$python" -m pytest -q -n auto -p no:cacheprovider "$@"

@@ -128,6 +128,16 @@ def test_a_guest_cannot_pin_all_of_its_memory() -> None:
         b.check()
 
 
+def test_a_prefix_whose_page_cannot_be_had_comes_before_the_bad_entry() -> None:
+    """KVM of 2017, entry by entry: the second page is lost, so that nobody looks at the third, which is bad."""
+    with bench(memory="256K", profile="kvm-4.14") as b:
+        b.touch(1)
+        b.page(2).state = 4  # BAD
+        assert b.indirect(0, [rw(1), rw(2), OUTSIDE], 1) == HARDWARE
+        assert b.get(0) == rw(1) and b.get(1) == 0 and b.get(2) == 0
+        b.check()
+
+
 def test_stuff_with_permissions_and_poison() -> None:
     with bench(memory="256K", profile="kvm") as b:
         assert b.stuff(0, rw(1), 2) == PARAMETER  # B17

@@ -6,7 +6,7 @@
  * pointers to machines and vCPUs. A room registers what it answers and takes it back before the machine is freed.
  *
  * Hypercalls: a call whose number is registered is answered inside the run loop, without an exit to Python. `nr` is what
- * vm_exit.nr would be; the other arguments are registers. PC is past the instruction already.
+ * vm_exit.nr would be; the other arguments are registers. PC is past the instruction already. Calls from user mode go to Python.
  *
  * Frames: host frame f lies at frame_bytes(). A room that keeps references to frames watches them: `taken` and `given` tell when a
  * frame begins and ceases to hold a guest page, `busy` keeps one from being reclaimed. None of the three may call back into core.

@@ -262,7 +262,7 @@ static int answer(struct vcpu *v)
 
     while (i < m->nanswers && m->answers[i].nr != v->exit.nr)
         i++;
-    if (i == m->nanswers)
+    if (i == m->nanswers || m->arch->in_user(v))        /* whether programs may call is for the board to say */
         return EXIT_HCALL;
     int result = m->answers[i].fn(m->answers[i].ctx, v, &cycles, &v->exit.why);
     if (result == HCALL_DIED)

@@ -81,7 +81,8 @@ class Tce(Facility):
         self.profile = PROFILES[profile]
         big = machine.memory_size >> 12
         self.host = Host(machine.core, replace(shape or Shape(), table_bytes=16 * (WINDOW_ENTRIES + big) + (1 << 20)))
-        self.away = Away(machine, busy)
+        self.over_commitment = self.profile.name == "papr"  # the others never heard of it
+        self.away = Away(machine, busy and self.over_commitment)
         self.kernel = Kernel(machine, self.host, self.away)
         in_kernel = self.profile.kernel is not None
         self.window = self.host.add_table(LIOBN, WINDOW_BASE, WINDOW_ENTRIES, in_kernel=in_kernel)
@@ -129,7 +130,7 @@ class Tce(Facility):
     def _see_agreement(self) -> None:
         board = self.machine.board
         assert isinstance(board, Pseries)
-        self.host.ptr.tell_delta = board.cas.has(cas.CMO)
+        self.host.ptr.tell_delta = self.over_commitment and board.cas.has(cas.CMO)
 
     def _tell(self, vcpu: CoreVcpu) -> Outcome:
         vcpu.set("r3", 0)
@@ -253,6 +254,7 @@ class Tce(Facility):
             "real": [int(n) for n in host.ptr.calls],
             "refused": [int(n) for n in host.ptr.refused],
             "away": self.away.save(),
+            "cached": host.cached(),
             "counts": [int(n) for n in (host.ptr.freed, host.ptr.entries, host.ptr.stale_dma, host.ptr.early_drops)],
         }  # fmt: skip
 
@@ -278,6 +280,7 @@ class Tce(Facility):
             ptr.refused[i] = n
         ptr.freed, ptr.entries, ptr.stale_dma, ptr.early_drops = state["counts"]
         self.away.load(state["away"])
+        host.cache(state["cached"])
         self.kernel.set_limit()
         self._see_agreement()
 

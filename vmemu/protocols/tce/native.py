@@ -211,6 +211,17 @@ class Host:
         cpu.marker, cpu.num, cpu.total, cpu.list_page, cpu.stray = Marker.NONE, 0, 0, 0, 0
 
     # ------------------------------------------------------------------ DMA
+    def cached(self) -> list[list[int]]:
+        """The bridge's cache: place, LIOBN, page, device's side of each entry that is valid."""
+        ptr = self.ptr
+        return [[i, int(e.liobn), int(e.page), int(e.mapped)] for i, e in enumerate(ptr.iotlb) if e.filled == ptr.flushes]
+
+    def cache(self, entries: list[list[int]]) -> None:
+        """After `reset`: what `cached` gave."""
+        for i, liobn, page, mapped in entries:
+            e = self.ptr.iotlb[i]
+            e.liobn, e.page, e.mapped, e.filled = liobn, page, mapped, self.ptr.flushes
+
     def dma(self, liobn: int, ioba: int, data: Any, length: int, *, write: bool) -> tuple[int, int]:
         """Move bytes for a device; (error, bytes done). Errors: 1 extent, 2 page fault, 3 permission."""
         done = ffi.new("uint32_t *")

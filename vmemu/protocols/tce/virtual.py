@@ -59,8 +59,8 @@ class Virtual:
             return self._change(vcpu, table, index, values, mapped)
         if self.rules.all_or_none:
             self.kernel.unpin_all(mapped)
-        else:
-            self._change(vcpu, table, index, values[: bad[0]], mapped)
+        elif self._change(vcpu, table, index, values[: bad[0]], mapped) is TOO_HARD:
+            return TOO_HARD
         raise No(bad[1])
 
     def _find(self, liobn: int) -> tuple[int, Table] | None:

@@ -4,6 +4,7 @@ struct tce_cpu { uint32_t marker, num, total; uint32_t table; uint64_t index; ui
 struct race { uint32_t step, action, frame; int32_t value; };
 struct tce_level_cost { uint64_t call, entry; };
 struct tce_table { uint64_t liobn, first, size; uint32_t shift; bool in_kernel, locked; ...; };
+struct iotlb { uint64_t liobn, page, mapped, filled; };
 struct tce_host {
     bool real, dead;
     char why[160];
@@ -11,6 +12,7 @@ struct tce_host {
     uint64_t nblocks, npages, held, limit, freed;
     struct tce_table table[16]; uint32_t ntables;
     struct tce_cpu cpu[16];
+    struct iotlb iotlb[256]; uint64_t flushes;
     bool real_mode, tell_delta;
     int64_t delta;
     uint32_t bugs;

@@ -63,11 +63,12 @@ static u64 linear_size(const struct tce_host *h, u64 npages, u64 table_bytes)
 
 struct tce_host *tce_new(const void *core, void *machine, u32 reg3, const struct tce_shape *shape)
 {
-    struct tce_host *h = calloc(1, sizeof *h);
+    const struct core_api *api = core;
+    struct tce_host *h = api->version == CORE_API_VERSION ? calloc(1, sizeof *h) : NULL;
 
     if (!h)
         return NULL;
-    h->core = core;
+    h->core = api;
     h->m = machine;
     h->reg3 = reg3;
     h->nframes = machine ? h->core->frame_count(h->m) : 0;
