@@ -470,6 +470,24 @@ def test_an_interrupt_through_xics(make: Maker) -> None:
     assert p.hcall(0, H_EOI, 0x1003)[0] == -4
 
 
+def test_a_source_that_signals_only_after_its_end(make: Maker) -> None:
+    """LoPAR's pulse rule for virtual devices, as a switch: what is due before H_EOI is forgotten, and the arm is spent."""
+    p = make(bugs=("esn-pulse-rule",))
+    p.register_sns()
+    p.hcall(0, H_CPPR, 0xFF)
+    fault_and_back(p)
+    assert p.hcall(0, H_XIRR)[1] == 0xFF001002
+    p.arm()
+    fault_and_back(p)
+    assert p.pulses == 1
+    assert not p.esn.sns.armed
+    assert p.hcall(0, H_EOI, 0xFF001002)[0] == 0
+    assert p.hcall(0, H_XIRR)[1] == 0xFF000000
+    p.arm()
+    fault_and_back(p)
+    assert p.hcall(0, H_XIRR)[1] == 0xFF001002
+
+
 def test_the_decrementer_works_while_pages_are_away(make: Maker) -> None:
     """V15."""
     p = make()

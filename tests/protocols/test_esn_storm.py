@@ -88,6 +88,12 @@ def test_a_little_endian_host_loses_by_name() -> None:
     assert set(result.extra["esn"]["lost"]) == {"A17"}
 
 
+def test_a_platform_that_signals_only_after_the_end() -> None:
+    """The kernel ends the interrupt before it arms again, so that none is forgotten that it needs."""
+    result, wrong = storm(apf="papr", bugs=("esn-pulse-rule",))
+    check_complete(result, wrong, 200)
+
+
 def test_an_interrupt_that_waits_for_the_next_exit_is_late_and_not_lost() -> None:
     result, wrong = storm(apf="rfc", bugs=("esn-no-kick",))
     check_complete(result, wrong, 200)

@@ -21,7 +21,7 @@ class Events:
     """Counters of one partition, under stable names.
 
     again: notifications that repeated a page's number. zeros: notifications with number 0. posted: entries filled. signals:
-    interrupts due. masked: of these, with the interrupt switched off by H_VIO_SIGNAL. lost: cause -> wake-ups.
+    interrupts due. masked: of these, while H_VIO_SIGNAL had it off or the last one had not ended. lost: cause -> wake-ups.
     """
 
     COUNTERS = (
@@ -88,7 +88,7 @@ class Events:
             numbers = ", ".join(f"{n:#x}" for n in waiting[:8]) + ", ..." * (len(waiting) > 8)
             found.append(f"the ring shows {len(waiting)} numbers that the guest has not cleared: {numbers}")
         if self.count["masked"]:
-            found.append(f"{self.count['masked']} interrupts were due while H_VIO_SIGNAL had them off")
+            found.append(f"{self.count['masked']} interrupts were due while H_VIO_SIGNAL had them off, or the last had not ended")
         if sns.area.overflow and not self.profile.has(Defect.A7):
             found.append("the ring has overflowed: only registering the SNS area anew ends that")
         return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmemu.clock.inject import Do
 from vmemu.protocols.esn_pseries.events import Events
+from vmemu.protocols.esn_pseries.switches import PULSE_RULE
 from vmemu.protocols.esn_pseries.wire import SOURCE, UNIT, Defect, Profile
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Signal:
         self._machine, self._board, self._events = machine, board, events
         self._switched = not profile.has(Defect.A1)  # the RFC's is always on
         self.kicks = kicks
+        self._once = machine.has_bug(PULSE_RULE)  # between two ends
         #: vCPUs whose next exit signals
         self.requests: list[int] = []
         board.xics.add_source(SOURCE, level=False)
@@ -64,7 +66,10 @@ class Signal:
             self._events.lose("an interrupt that was dropped (injected)")
 
     def _pulse(self) -> None:
-        self._board.xics.pulse(SOURCE)
+        if self._once and self._board.xics.sources[SOURCE].in_service:
+            self._events.count["masked"] += 1
+        else:
+            self._board.xics.pulse(SOURCE)
 
     def save(self) -> dict[str, Any]:
         return {"requests": list(self.requests)}

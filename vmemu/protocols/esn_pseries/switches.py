@@ -14,6 +14,7 @@ LITTLE_HOST = "esn-little-endian-host"
 LATE_NUMBERS = "esn-late-numbers"
 NO_KICK = "esn-no-kick"
 NUMBER_ZERO = "esn-number-zero"
+PULSE_RULE = "esn-pulse-rule"
 REPLACE = "esn-replace-area"
 
 for _name, _text in (
@@ -23,6 +24,7 @@ for _name, _text in (
     (LATE_NUMBERS, "numbers begin at 0xfff0, so that they soon come round: papr goes on at 1, rfc at 0"),
     (NO_KICK, "the interrupt waits until the vCPU that faulted leaves its guest by itself (RFC, 2021: long delays)"),
     (NUMBER_ZERO, "a page that is back before the partition goes on is notified all the same, with number 0, as LoPAR allows"),
+    (PULSE_RULE, "an interrupt that is due before H_EOI of the last one is forgotten, as LoPAR allows virtual devices"),
     (REPLACE, "H_REG_SNS takes another area while one is registered, and forgets what is under way"),
 ):
     register(Bug(_name, ROOM, _text))
