@@ -28,6 +28,7 @@ from vmemu.protocols.sdei.dispatch import Sdei
 from vmemu.protocols.sdei.state import EventInfo
 
 SHARED, CRITICAL = 0x40400100, 0x40400101
+INTERRUPTED = 0x200003C5  # PSTATE: EL1h, all masked, and C from the comparison before the call
 Line = tuple[int, ...]
 
 #: The sheet's table (DEN 0054, 6.1): next state, "deny", or R with PENDING. Columns as in CALLS.
@@ -212,7 +213,7 @@ def test_complete_restores_everything(guest: ScriptGuest) -> None:
     log = guest.run([*NESTING, (INJECT, 0, 0, 0xAAAA, 0xBBBB, 0xCCCC), *ask, (Call.EVENT_COMPLETE, 1)])
     begun = next(i for i, e in enumerate(log) if e.kind == ENTERED)
     handler = log[begun]
-    assert handler[1:5] == (0, 1, AFTER_HVC, 0x3C5)
+    assert handler[1:5] == (0, 1, AFTER_HVC, INTERRUPTED)
     assert handler.x4 == 0xBBBB
     context = [e.x0 for e in log[begun + 1 : begun + 7]]
     assert context == [1, 0, 0, 0xAAAA, 0xBBBB, 0xCCCC]
@@ -223,7 +224,7 @@ def test_complete_and_resume(guest: ScriptGuest) -> None:
     """I-10: it looks as if an exception had come: ELR and SPSR are the interrupted code's, which an ERET continues."""
     log = guest.run([*NESTING, (INJECT, 0, 0, 5, 6, 7), (Call.EVENT_COMPLETE_AND_RESUME, RESUME), (Call.EVENT_STATUS, 0)])
     assert [e.kind for e in log[-4:]] == [ENTERED, RESUMED, CALLED, CALLED]
-    assert log[-3][1:3] == (AFTER_HVC, 0x3C5)
+    assert log[-3][1:3] == (AFTER_HVC, INTERRUPTED)
     assert log[-2][1:6] == (1, 0, 0, 5, 6)
     assert log[-1].x0 == 3
 

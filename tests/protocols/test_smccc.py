@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import pytest
+from helpers.arm64 import HVC, WFI, Asm
 from helpers.elfmaker import EM_AARCH64, make_elf
-from helpers.sdei import BASE, HVC, WFI, ScriptGuest, mov
+from helpers.sdei import BASE, ScriptGuest
 
 from vmemu.core import CoreVcpu
 from vmemu.devices import smccc
@@ -65,15 +65,19 @@ def test_unknown_calls_change_x0_alone(tmp_path: Path, function: int) -> None:
 
 def test_immediates(tmp_path: Path) -> None:
     """HVC #n and SMC #n, n != 0: not supported, whatever x0 says. At EL0 both are undefined (test_arm64_exceptions)."""
-    words: list[int] = []
+    a = Asm(BASE)
+    a.mov(19, 0x40100000)
     for word in (HVC | 1 << 5, HVC | 0xFFFF << 5, HVC | 1 | 7 << 5, HVC, HVC | 1):
-        words += [*mov(0, 0x80000000), word, 0xF9000260, 0x91002273]  # str x0, [x19]; add x19, x19, #8
+        a.mov(0, 0x80000000)
+        a.put(word)
+        a.push(0, 1, 19)
+    a.put(WFI)
     image = tmp_path / "imm.elf"
-    data = b"".join(struct.pack("<I", w) for w in (*mov(19, 0x40100000), *words, WFI))
+    data = a.code()
     image.write_bytes(make_elf(EM_AARCH64, entry=BASE, segments=((BASE, BASE, data, 0x2000),)))
     machine = Machine.boot(str(image))
     machine.run()
-    answers = [int.from_bytes(machine.read_guest(0x40100000 + 8 * i, 8), "little", signed=True) for i in range(5)]
+    answers = [int.from_bytes(machine.read_guest(0x40100000 + 16 * i, 8), "little", signed=True) for i in range(5)]
     assert answers == [-1, -1, -1, 0x10001, 0x10001]
 
 
