@@ -91,7 +91,7 @@ register(Bug("esn-no-arm", "guest", "papr: the trigger is flipped once and never
 register(Bug("esn-no-recheck", "guest", "papr: no look at the ring after the flip: what was posted just before waits for ever"))
 register(Bug("esn-arm-again", "guest", "papr: the trigger is flipped again when the look after it finds numbers: that takes the wish back"))
 register(Bug("esn-zero-sleeps", "guest", "papr: number 0, the page is back already, is slept on for ever"))
-register(Bug("esn-late-number", "guest", "papr: pageable memory is touched before the number is saved: tasks sleep on another's number"))
+register(Bug("esn-stale-number", "guest", "papr: pageable memory is touched before the number is saved: tasks sleep on another's number"))
 register(Bug("esn-rfc-2f8", "guest", "the rfc guest registers by LoPAR's number: its trigger never flips, no interrupt ever comes"))
 register(Bug("vas-no-cpabort", "guest", "a context switch keeps the copy buffer: a task pastes what another one has copied"))
 register(Bug("vas-cc-5", "guest", "translation faults are told with completion code 5, as before 5.8: programs do not know it"))

@@ -143,7 +143,7 @@ static void touch_instruction(const struct trapframe *tf)
 
 static bool papr_fault(struct trapframe *tf, u64 addr)
 {
-    if (bug(BUG_ESN_LATE_NUMBER) && tf_from_user(tf))
+    if (bug(BUG_ESN_STALE_NUMBER) && tf_from_user(tf))
         touch_instruction(tf);
     /* Both at once: the next notification overwrites them (12.3.8.2.1). Nothing touched up to here is ever away: all of it is pinned. */
     volatile struct vpa *vpa = my_vpa();
