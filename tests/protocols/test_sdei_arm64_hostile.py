@@ -35,7 +35,7 @@ from helpers.sdei import (
 
 from vmemu.devices import psci
 from vmemu.machine.boards.virt import UART
-from vmemu.machine.result import OK
+from vmemu.machine.result import OK, STALLED
 from vmemu.protocols.sdei.calls import Call
 from vmemu.protocols.sdei_arm64.abi import EVENT, WAKE_ALL, Reason, Sub
 
@@ -130,6 +130,16 @@ def test_a_buffer_that_is_not_given_back(guest: ApfGuest, words: list[Line]) -> 
     assert guest.sync("buffer in use") == 2
     ready = [e.x2 for e in guest.log() if e.kind == IRQ and e.x0 == 22 and e.x1 == Reason.PAGE_READY]
     assert ready == [WAKE_ALL, 1 << 12]  # once it was free
+    fine(guest)
+
+
+def test_guest_words_do_not_keep_it_awake(guest: ApfGuest) -> None:
+    """B49, I-15: a buffer that is never given back, a completion that waits for it, and WFI: the vCPU sleeps, the run is a stall."""
+    guest.run([*SETUP, task(page(0)), (Call.EVENT_COMPLETE_AND_RESUME, IRQ_OF_EL0), *LONG, WFI_LINE])
+    result = guest.machine.result
+    assert result is not None and result.status == STALLED
+    assert result.exits["halt"] < 5
+    assert guest.pager.done[0]
     fine(guest)
 
 
