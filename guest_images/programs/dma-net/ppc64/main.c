@@ -127,9 +127,22 @@ static void measure(u64 style, u64 packets, u64 pages, u64 bytes)
            after.user - before.user);
 }
 
+/* What a program must not do: change its window by itself. */
+static s64 put_tce(u64 liobn, u64 ioba, u64 tce)
+{
+    register u64 r3 __asm__("r3") = 0x20;
+    register u64 r4 __asm__("r4") = liobn;
+    register u64 r5 __asm__("r5") = ioba;
+    register u64 r6 __asm__("r6") = tce;
+    __asm__ volatile(".long 0x44000022" : "+r"(r3), "+r"(r4), "+r"(r5), "+r"(r6)
+                     :: "r0", "r7", "r8", "r9", "r10", "r11", "r12", "cr0", "ctr", "memory");       /* sc 1 */
+    return (s64)r3;
+}
+
 static void edges(void)
 {
     struct net_packet p = {0};
+    expect("a hypercall of a program", put_tce(0x80000000, 0x80000000, 0), -3);     /* H_Privilege */
     expect("open twice", syscall5(SYS_open, (uptr)NET_DEVICE, 0, 0, 0, 0), -EBUSY);
     expect("an unknown style", net(NET_START, 3), -EINVAL);
     expect("an unknown command", net(99, 0), -EINVAL);
