@@ -5,6 +5,7 @@
 
 enum { START_ORDER = 1 };               /* log2 of the pages of a CPU's scheduler stack */
 #define START_TIMEOUT 100000000ull      /* ns */
+#define LEAVE_POLL 20000ull             /* ns */
 
 _Static_assert(NCPU <= 32, "masks of CPUs have 32 bits");
 
@@ -97,9 +98,9 @@ s64 cpu_set_online(u64 n, bool on)
         if (c != mycpu())
             send_ipi(c, IPI_RESCHED);
     }
-    unlock(&sched_lock);
     while (possible && __atomic_load_n(&c->online, __ATOMIC_ACQUIRE) != on)
-        yield();
+        sleep_on(c, &sched_lock, time_ns() + LEAVE_POLL, false);        /* not yield: it would fight with c for the lock */
+    unlock(&sched_lock);
     return possible ? 0 : -EINVAL;
 }
 

@@ -35,7 +35,7 @@ def test_in_any_order_of_the_cpus(isa: str, smp: int, tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_known_bugs_show(bug: str, test: str, status: int, text: str, tmp_path: Path) -> None:
     """3: who was forgotten sleeps and nobody runs. 4: CPUs spin until the limit."""
-    options = ("--smp", "2", "--max-cycles", "40000000" if status == 4 else "4000000000", "--bug", bug)
+    options = ("--smp", "2", "--max-cycles", "15000000" if status == 4 else "4000000000", "--bug", bug)
     ran = run_vmemu("boot", "usertests", *options, "--append", f"quiet {test} limit=1", cwd=tmp_path, timeout=60)
     assert ran.status == status and text in ran.out, ran.out + ran.err
 

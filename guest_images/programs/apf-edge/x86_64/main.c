@@ -85,7 +85,7 @@ int touch_on(u64 cpu, u64 page)
 
 bool until_asleep(u64 n)
 {
-    for (u64 end = time_ns() + 20 * MS; time_ns() < end; yield()) {
+    for (u64 end = time_ns() + 20 * MS; time_ns() < end; sleep_ns(MS / 50)) {
         if (info().sleeping == n)
             return true;
     }
