@@ -83,6 +83,7 @@ void arch_idle(void)
 void arch_poweroff(int status)
 {
     esn_quit();                         /* whoever has not left by now: the next kernel's memory is its own */
+    vpa_deregister_all();
     for (;;)
         hcall(H_VMEMU_EXIT, (u64)status, 0, 0, 0, NULL);
 }

@@ -18,4 +18,10 @@ void vpa_register(void)
         panic("vpa_register: H_REGISTER_VPA returned %d", (int)r);
 }
 
-void vpa_deregister(void) { hcall(H_REGISTER_VPA, DEREGISTER_VPA, paca()->hwid, 0, 0, NULL); }
+void vpa_deregister_all(void)
+{
+    for (int cpu = 0; cpu < NCPU; cpu++) {
+        if (vpas[cpu].size)
+            hcall(H_REGISTER_VPA, DEREGISTER_VPA, pacas[cpu].hwid, 0, 0, NULL);
+    }
+}

@@ -38,6 +38,6 @@ extern struct vpa vpas[NCPU];
 static inline volatile struct vpa *my_vpa(void) { return &vpas[arch_cpu()]; }       /* interrupts off */
 
 void vpa_register(void);                /* this CPU's */
-void vpa_deregister(void);              /* this CPU's: the hypervisor writes to it no more */
+void vpa_deregister_all(void);          /* the machine stops: the hypervisor writes to none of them any more */
 
 #endif
