@@ -15,6 +15,13 @@ def note(pairs: list[tuple[int, int]], big: bool, name: bytes = b"vmemu\0", kind
     return struct.pack(f"{mark}III", len(name), len(desc), kind) + name + bytes(-len(name) % 4) + desc
 
 
+def wants(text: str, big: bool = False) -> bytes:
+    """A note of a boot option."""
+    desc = text.encode() + b"\0"
+    head = struct.pack(">3I" if big else "<3I", 6, len(desc), 4)
+    return head + b"vmemu\0\0\0" + desc.ljust(len(desc) + 3 & ~3, b"\0")
+
+
 def make_elf(
     machine: int = EM_X86_64,
     big: bool = False,

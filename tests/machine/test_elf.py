@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 from helpers import elfmaker
-from helpers.elfmaker import make_elf, note
+from helpers.elfmaker import make_elf, note, wants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmemu.errors import ConfigError
 from vmemu.machine import images
+from vmemu.machine.boot import BootOptions, Plan, as_wanted
 from vmemu.machine.elf import SLEEPER_WORDS, load_elf, parse_elf
+from vmemu.machine.facility import load_rooms
 
 
 @pytest.mark.parametrize(("machine", "big", "bits", "isa"), [
@@ -49,6 +51,18 @@ def test_the_note_of_running_tasks() -> None:
         raw = make_elf(machine, big, notes=note([(1, 2)], big) + note([(0xFFFF8000_00100040, 16)], big, kind=2))
         image = parse_elf("k", raw)
         assert (image.pinned, image.tasks, image.sleepers) == (((1, 2),), (0x100040, 16), None)
+
+
+def test_the_note_of_boot_options() -> None:
+    """An image may ask for a facility; a user who says otherwise has the last word."""
+    for big, machine in ((True, 21), (False, 62)):
+        image = parse_elf("x", make_elf(machine, big, notes=note([(1, 2)], big) + wants("tce=papr", big) + wants("vas=off", big)))
+        assert image.wants == (("tce", "papr"), ("vas", "off")) and image.pinned == ((1, 2),)
+        what = Plan(image.isa, image, None, None, image.wants)
+        load_rooms()
+        assert as_wanted(BootOptions(image="x"), what).tce == "papr"
+        assert as_wanted(BootOptions(image="x", tce="qemu"), what).tce == "qemu"
+    assert as_wanted(BootOptions(image="x"), Plan("ppc64", image, None, None, (("smp", "9"), ("nosuch", "1")))).smp == 1
 
 
 def test_the_note_of_sleepers() -> None:
@@ -93,6 +107,9 @@ WRONG = {
     "two arrays of tasks": (make_elf(notes=note([(8, 1), (16, 1)], False, kind=2)), "an address and a number"),
     "too many counters": (make_elf(notes=note([(8, 65)], False, kind=3)), "1 to 64"),
     "two arrays of counters": (make_elf(notes=note([(8, 1), (16, 1)], False, kind=3)), "the note of sleepers"),
+    "an option without a value": (make_elf(notes=wants("tce")), "must hold OPTION=VALUE"),
+    "an option with an odd name": (make_elf(notes=wants("t e=papr")), "must hold OPTION=VALUE"),
+    "a long option": (make_elf(notes=wants("tce=" + "x" * 1024)), "must hold OPTION=VALUE"),
     "odd note": (make_elf(notes=note([(1, 9)], False)[:-4]), "malformed ELF note"),
     "too many ranges": (make_elf(notes=note([(1, 9)] * 65, False)), "up to 64"),
 }
