@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import random
 import re
-import time
 import zlib
 from collections.abc import Callable
 
 from vmemu.errors import ConfigError
 from vmemu.lab.bench.report import Line, Report
+from vmemu.lab.bench.timing import clock, interleaved
 from vmemu.lab.vas_rig import CSB, PAGE, SOURCE, TARGET, Request, Rig, crb, dde
 from vmemu.machine.machine import Machine
 
@@ -30,12 +30,15 @@ def text(size: int) -> bytes:
 def _job(request: Request, function: int, data: bytes) -> tuple[float, bytes]:
     """Host seconds of one job that must succeed, and what it made."""
     request.start(function, data, target=request.room)
-    start = time.perf_counter()
-    request.rig.settle()
-    took = time.perf_counter() - start
+    took = clock(request.rig.settle)
     got = request.outcome()
     assert got.valid and got.cc == 0, got.cc
     return took, got.data
+
+
+def _zlib(data: bytes) -> bytes:
+    made = zlib.compressobj(1, zlib.DEFLATED, -15, 9, zlib.Z_FIXED)
+    return made.compress(data) + made.flush()
 
 
 def _throughput(report: Report, repeat: int) -> None:
@@ -43,13 +46,10 @@ def _throughput(report: Report, repeat: int) -> None:
     request = Request(Rig(memory="32M"), most=SIZE)
     packed = _job(request, FHT, data)[1]
     assert zlib.decompress(packed, -15) == data
-    deflate, inflate = zlib.compressobj(1, zlib.DEFLATED, -15, 9, zlib.Z_FIXED), zlib.compress(data)[2:-4]
-    start = time.perf_counter()
-    theirs = len(deflate.compress(data) + deflate.flush())
-    zlib_deflate = time.perf_counter() - start
-    start = time.perf_counter()
-    zlib.decompress(inflate, -15)
-    zlib_inflate = time.perf_counter() - start
+    inflate, theirs = zlib.compress(data)[2:-4], len(_zlib(data))
+    zlib_deflate, zlib_inflate = interleaved(
+        repeat, lambda: clock(lambda: _zlib(data)), lambda: clock(lambda: zlib.decompress(inflate, -15))
+    )
     beside = f"zlib -1 {SIZE / zlib_deflate / 1e6:.0f} MB/s; {len(packed)} bytes, zlib {theirs}"
     for name, function, source, goal, reference in (
         ("compress (fixed table)", FHT, data, COMPRESS_MB, beside),
@@ -65,15 +65,16 @@ def _faults(report: Report, repeat: int) -> None:
     """Paste, translation fault, FIFO, interrupt, CSB by the kernel's part in Python, both credits: again and again."""
     rig = Rig()
     Request(rig)
-    block, n, best = crb(WRAP, CSB, dde(0x1000, 8), dde(TARGET, 8)), 500, 0.0
-    for _ in range(repeat):
-        start = time.perf_counter()
+    block, n = crb(WRAP, CSB, dde(0x1000, 8), dde(TARGET, 8)), 500
+
+    def run() -> None:
         for _ in range(n):
             rig.paste(block)
             rig.settle()
             rig.serve_fault()
-        best = max(best, n / (time.perf_counter() - start))
-    report.add(Line("host", "faults handled", best, "/s", reference="the kernel's part in Python included"))
+
+    (best,) = interleaved(repeat, lambda: clock(run))
+    report.add(Line("host", "faults handled", n / best, "/s", reference="the kernel's part in Python included"))
 
 
 def _virtual(report: Report) -> None:
