@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers.arm64_apf import ACK, ENABLE, GET_IRQ, GET_SDEI, SLOTS, VERSION, Hypervisor
+from helpers.arm64_apf import ACK, ENABLE, EVENT, GET_IRQ, GET_SDEI, SLOTS, VERSION, Hypervisor
 
 from vmemu.machine.machine import Machine
 
@@ -62,6 +62,18 @@ def test_asks_in_order(sdei: bool) -> None:
     assert [call for call in host.vcpus[0].calls if call != ACK][: len(expected)] == expected
     controls = [host.enabled[cpu] for cpu in range(3)]
     assert all(control & 63 == 1 for control in controls) and len(set(controls)) == 3
+
+
+@PROFILES
+def test_poweroff_takes_everything_back(sdei: bool) -> None:
+    """The next kernel's memory is not written to: ENABLE(0) and, with SDEI, UNREGISTER on every CPU."""
+    machine, host, _ = boot(3, sdei=sdei)
+    machine.run()
+    assert [vcpu.control for vcpu in host.vcpus] == [0, 0, 0]
+    assert [vcpu.calls.count(ENABLE) for vcpu in host.vcpus] == [2, 2, 2]
+    for cpu in range(3):
+        handler = host.sdei.state.handler(EVENT, cpu)
+        assert handler is not None and handler.state == 0
 
 
 @pytest.mark.parametrize(("asked", "active"), [("off", False), ("ppi-only", True)])
