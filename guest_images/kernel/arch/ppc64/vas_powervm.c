@@ -11,6 +11,7 @@ enum {
     H_GET_NX_FAULT = 0x3a0
 };
 enum { H_CONSTRAINED = 4, H_LONG_BUSY_1_MSEC = 9900, H_LONG_BUSY_10_MSEC = 9901 };
+enum { SLOW_NS = 50000 };
 #define MODIFY_USER 0x5c00000000000000ull       /* kill jobs when closed, DR, PR, SF */
 #define ANY_DOMAIN (~0ull)
 #define NO_ADDRESS (~0ull)
@@ -79,6 +80,8 @@ static void fault_thread(UNUSED void *arg)
         unlock(&fault_lock);
         struct arguments a = {.in = {w->id, kva_to_pa(&crb)}};
         s64 r = call(H_GET_NX_FAULT, &a);
+        if (bug(BUG_VAS_CLOSE_NO_WAIT))
+            vas_nap(SLOW_NS);                   /* it may take as long on a busy machine */
         if (r != H_SUCCESS)
             kprintf("vas: window %u: no fault to be had (%d)\n", w->id, (int)r);
         else
