@@ -91,6 +91,7 @@ PROGRAMS: dict[str, str] = {
     "storm": "tasks=N random touches of more memory than is resident, by many tasks; verifies every page, prints a checksum",
     "bm": "fault=N tasks touch random pages while work=N compute for ms=T of virtual time; prints the work done",
     "apf-suite": "one task sweeps pages=N passes=M times while another computes work=W units, or none; prints the times",
+    "apf-mix": "tasks=N tasks touch touches=T random pages of pages=P each and compute think=K after each; prints the time",
     "usertests": "self-tests of the kernel's system calls, memory and signals",
     "nxgzip": "ppc64: compresses size=N bytes with the NX engine and back, in tasks=N with a window each; verifies, prints rates",
     "vas-edge": "ppc64: windows, paste addresses, request blocks and faults of the NX engine at their edges",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -121,13 +122,29 @@ def tce(repeat: int, json_path: str | None) -> int:
     return 0 if result.ok else 1
 
 
-@bench.command()
+@bench.command(epilog="\b\nExamples:\n  vmemu bench apf --isa x86_64\n  vmemu bench apf --sweep --isa ppc64 --picture apf.png")
+@click.option("--isa", "isas", multiple=True, type=click.Choice(ISAS), help="Only this architecture. Repeatable.")
+@click.option("--sweep", is_flag=True, help="Instead: the gain over latency, runnable tasks and fault rate. Minutes.")
+@click.option("--picture", metavar="FILE", help="Draw the sweep as a PNG (needs matplotlib).")
 @click.option("--json", "json_path", metavar="FILE", help="Write the figures to FILE; - is stdout.")
-def apf(json_path: str | None) -> int:
+def apf(isas: tuple[str, ...], sweep: bool, picture: str | None, json_path: str | None) -> int:
     """Asynchronous page faults: the published experiments, and ours beside them. Exit status 1 when a goal is missed."""
     report = None if json_path is None else open_output(json_path, "--json")
-    result = _lab("bench.apf").measure(click.echo)
+    if sweep or picture is not None:
+        result = _lab("bench.apf_sweep").measure(isas or ISAS, picture, click.echo, _progress("sweep"))
+    else:
+        result = _lab("bench.apf").measure(isas or ISAS, click.echo)
     if report is not None:
         report.write(json.dumps(result.to_json(), indent=2) + "\n")
         report.flush()
     return 0 if result.ok else 1
+
+
+def _progress(what: str) -> Callable[[int, int], None]:
+    """A line on a terminal that counts; silence elsewhere."""
+
+    def show(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r{what}: {done}/{total}" + ("\n" if done == total else ""), nl=False, err=True)
+
+    return show
