@@ -24,7 +24,7 @@ struct machine {
     struct s2_stats stats;
     struct ring ring;
     struct table tokens, gfns;
-    uint64_t cycles_per_us;
+    uint64_t cycles_per_us, host_now;
     uint8_t *ram;
     ...;
 };

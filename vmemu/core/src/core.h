@@ -292,6 +292,7 @@ struct machine {
     struct s2_stats stats;
     struct ring ring;
     struct table tokens, gfns;                          /* page-ins that guests were told of: token -> work, gfn_key() -> token */
+    u64 host_now;                                       /* CYC: when the host makes room by itself, for what it writes out; 0: at no time */
     bool keep_zeros;                                    /* pages of zeros go to the store as any other */
     bool paged, gfns_shared;                            /* Python decides about swapped pages; gfns are of all vCPUs together */
     u64 cycles_per_us;                                  /* CYC units */

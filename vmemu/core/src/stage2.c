@@ -233,8 +233,9 @@ static void swapped_out(struct machine *m, struct vcpu *v, u32 page, u32 slot)
     release(m, p, S2_SWAPPED);
     m->stats.swap_out++;
     u64 took = 0, where = (u64)slot << 32 | store_server(m);
-    if (v)                                              /* the loader pays nothing */
-        took = store_charge(m, v->cycles) - v->cycles;  /* written behind: occupies a server, delays nobody by itself */
+    u64 now = v ? v->cycles : m->host_now;              /* the loader pays nothing */
+    if (now)
+        took = store_charge(m, now) - now;              /* written behind: occupies a server, delays nobody by itself */
     note(m, v, EV_SWAP_OUT, page, took, where);
 }
 

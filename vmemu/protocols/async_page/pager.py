@@ -269,7 +269,10 @@ class AsyncPager(Pager):
         self.references.use(MM, s.actor)
         if work is None:
             return
-        if not self.machine.memory.serve(None, work.gpa):
+        self.core.ptr.host_now = self.machine.units(self.machine.now())
+        served = self.machine.memory.serve(None, work.gpa)
+        self.core.ptr.host_now = 0
+        if not served:
             work.broken = True
             self.ledger.count["failed"] += 1
             if "apf-endless-retry" not in self.bugs:
