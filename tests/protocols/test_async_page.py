@@ -243,7 +243,7 @@ def test_a_worker_scheduled_first_may_be_done_first() -> None:
 
 
 def slept_through(*bugs: str) -> int:
-    """Seeds with which a vCPU that the host halted sleeps although its page is there (bugs.md B21: W{done; sleeping?} V{sleeping; done?})."""
+    """Seeds with which a vCPU that the host halted sleeps although its page is there: W{done; sleeping?} V{sleeping; done?}."""
     lost = 0
     for seed in range(1, 150):
         rig = Rig(seed=seed, store_buffer=True, bugs=bugs)  # not enabled: the vCPU waits
@@ -265,7 +265,7 @@ def test_without_barriers_a_halted_vcpu_sleeps_on() -> None:
 
 
 def test_a_dropped_kick_is_made_good_by_the_next_exit() -> None:
-    """bugs.md B22: why a lost kick is benign where `done` is looked at on the way to sleep."""
+    """Why a lost kick is benign where `done` is looked at on the way to sleep."""
     rig = Rig(inject=("apf.kick:*:drop",))
     vcpu = rig.vcpus[0]
     rig.enable(vcpu)
