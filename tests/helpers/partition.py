@@ -9,6 +9,7 @@ waits for one, all that were under way before end too.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from helpers.elfmaker import EM_PPC64, make_elf
 from vmemu.core import CoreVcpu, PageState, lib
 from vmemu.devices.cas import CMO
 from vmemu.machine.machine import Machine
-from vmemu.machine.result import OK  # noqa: F401 - for tests
 from vmemu.protocols.async_page.pager import IO_DONE
 from vmemu.protocols.esn_pseries.pager import Esn
 from vmemu.protocols.esn_pseries.wire import SOURCE
@@ -205,3 +205,16 @@ class Partition:
     def ring_at(self, base: int, entries: int = 2047) -> list[int]:
         numbers = list(struct.unpack(f">{entries}H", self.machine.read_guest(base + 2, 2 * entries)))
         return numbers[: numbers.index(0)] if 0 in numbers else numbers
+
+
+#: Makes partitions, as the fixture `make` does.
+Maker = Callable[..., Partition]
+#: A page to take away.
+PAGE = 0x30000
+
+
+def fault_and_back(p: Partition, page: int = PAGE, cpu: int = 0) -> None:
+    """A page goes, is touched, and comes back."""
+    p.expropriate(page)
+    assert p.touch(cpu, page).expropriated
+    p.restore(page)
