@@ -97,6 +97,18 @@ def reset(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
 
 
 @bench.command()
+@_options
+def fault(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
+    """Host work of one fault: halted, and as a full asynchronous round trip. Exit status 1 when the goal is missed."""
+    report = None if json_path is None else open_output(json_path, "--json")
+    result = _lab("bench.fault").measure(isas or ISAS, repeat, click.echo)
+    if report is not None:
+        report.write(json.dumps(result.to_json(), indent=2) + "\n")
+        report.flush()
+    return 0 if result.ok else 1
+
+
+@bench.command()
 @click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N", help="Best of N measurements.")
 @click.option("--json", "json_path", metavar="FILE", help="Write the figures to FILE; - is stdout.")
 def nx(repeat: int, json_path: str | None) -> int:

@@ -94,6 +94,8 @@ class Choices:
 
     def __init__(self, source: Source | None = None) -> None:
         self.source: Source = DefaultSource() if source is None else source
+        #: Nothing but zeros can come: a caller need not ask where asking is expensive.
+        self.is_default = isinstance(self.source, DefaultSource)
         self.kinds: dict[str, int] = {}  # how often each kind was decided
         self._runs: list[list[int]] = []  # [index, count]
 
@@ -101,11 +103,6 @@ class Choices:
     def seeded(cls, seed: int) -> Choices:
         """Seed 0 is the default policy, as everywhere in vmemu."""
         return cls(SeededSource(seed) if seed else None)
-
-    @property
-    def is_default(self) -> bool:
-        """Nothing but zeros can come: a caller need not ask where asking is expensive."""
-        return isinstance(self.source, DefaultSource)
 
     def choose(self, kind: str, options: int, keys: Sequence[int] = ()) -> int:
         """Decide among `options` possibilities; returns the index. One possibility is no decision and is not logged.

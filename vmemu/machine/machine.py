@@ -254,7 +254,9 @@ class Machine:
         self._ran_due = False
         if found is None or found > (now := self.now()):
             return found
-        self._ran_due = self._devices_moved = True
+        self._ran_due = True
+        if self._device_deadline is not None and self._device_deadline <= now:
+            self._devices_moved = True
         self.queue.run_due(now)
         for device in self.board.devices.values():
             deadline = device.next_deadline()

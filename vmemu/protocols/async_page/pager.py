@@ -27,6 +27,8 @@ from vmemu.protocols.async_page.work import BROADCAST, Work
 if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
 
+#: As plain numbers: an enum's operators are slow, and these are on the path of every fault.
+ENTERING, REPEATED = int(Stage2.ENTERING), int(Stage2.REPEATED)
 #: ASYNC_PF_PER_VCPU: works of one vCPU at once, done ones and wake-alls included (x86-apf.md 1).
 LIMIT = 64
 IO_DONE = "async_page.io"
@@ -55,6 +57,7 @@ class AsyncPager(Pager):
         super().__init__(machine)
         self.profile = profile
         self.core = machine.core
+        self.vcpus = machine.vcpus
         count = len(machine.vcpus)
         self.bugs = frozenset(machine.options.bugs) if machine.options is not None else frozenset()
         self.works: dict[int, Work] = {}
@@ -126,10 +129,10 @@ class AsyncPager(Pager):
         count = self.ledger.count
         count["faults"] += 1
         index = self.core.index(ex.gpa)
-        if ex.nr & Stage2.REPEATED:
+        if ex.nr & REPEATED:
             work = self._under_way(vcpu, ex.gpa)
             self._event(EventKind.TOKEN_REPEATED, vcpu, ex.gva, ex.gpa, work.token if work else 0)
-            if work is not None and not ex.nr & Stage2.ENTERING:
+            if work is not None and not ex.nr & ENTERING:
                 return self.on_repeated(vcpu, ex, work)
         reason = self._reason(vcpu, ex, index)
         if reason is not None:
@@ -147,9 +150,9 @@ class AsyncPager(Pager):
     def _reason(self, vcpu: CoreVcpu, ex: Exit, index: int) -> str | None:
         if index in self.failed:
             return "failed before"
-        if ex.nr & Stage2.ENTERING:
+        if ex.nr & ENTERING:
             return "exception entry"
-        if ex.nr & Stage2.REPEATED:
+        if ex.nr & REPEATED:
             return "repeated"
         if self.queued[vcpu.id] >= LIMIT:
             return "queue full"
@@ -211,7 +214,7 @@ class AsyncPager(Pager):
         work = self._own_work(s)
         if work is None or work.done:  # done: only when the worker was scheduled first
             return
-        vcpu = self.machine.vcpus[work.vcpu]
+        vcpu = self.vcpus[work.vcpu]
         self.gfns.put(self.gfn_key(vcpu, work.gpa), work.token)
         self.tokens.put(work.token + 1, work.id)
         work.injected = self.not_present(vcpu, work)
@@ -228,7 +231,7 @@ class AsyncPager(Pager):
         if waiting:  # another vCPU asked for it: one request, one end
             work.deadline = self.works[waiting[0]].deadline
         else:
-            vcpu = self.machine.vcpus[work.vcpu]
+            vcpu = self.vcpus[work.vcpu]
             now = vcpu.cycles
             ready = int(self.core.store_charge(now))
             if not self.machine.choices.is_default:
@@ -245,12 +248,12 @@ class AsyncPager(Pager):
         if work is None or work.injected:
             s.value = NOTIFIED
         else:
-            vcpu = self.machine.vcpus[work.vcpu]
+            vcpu = self.vcpus[work.vcpu]
             s.value = HALT if self.halt(vcpu, work.gpa) is Resolution.HALT else RETRY
             if s.value == HALT:
                 vcpu.host_halt()
         if work is not None:
-            self.settled(self.machine.vcpus[work.vcpu], work)
+            self.settled(self.vcpus[work.vcpu], work)
 
     # ------------------------------------------------------------ the worker
     def _io_done(self, now: int, index: int) -> None:
@@ -282,7 +285,7 @@ class AsyncPager(Pager):
     def _step_announce(self, s: Sequence) -> None:
         work = self.works.get(s.work)
         if work is not None and not work.cancelled:
-            self._tell(self.machine.vcpus[work.vcpu], work)
+            self._tell(self.vcpus[work.vcpu], work)
 
     def _step_append(self, s: Sequence) -> None:
         """`value` becomes 1 when it is the first of the list: only then is the vCPU asked to look."""
@@ -311,7 +314,7 @@ class AsyncPager(Pager):
         work = self.works.get(s.work)
         if work is None or not s.value:
             return
-        vcpu = self.machine.vcpus[work.vcpu]
+        vcpu = self.vcpus[work.vcpu]
         if vcpu.host_halted or not self.wants_kick(vcpu, s.actor):  # one that is not in its guest is woken, not kicked
             return
         if self.machine.memory.injector.check("apf.kick") is not None:
@@ -328,7 +331,7 @@ class AsyncPager(Pager):
         if self.barriers:
             self.words.fence(s.actor)
         if self.words.read(s.actor, self.names[work.vcpu].sleeping):
-            vcpu = self.machine.vcpus[work.vcpu]
+            vcpu = self.vcpus[work.vcpu]
             self._awake(vcpu)
             self.on_exit(vcpu)
 
@@ -379,8 +382,8 @@ class AsyncPager(Pager):
         work = self.works.get(s.work)
         if work is not None:
             if not self.announces_early:
-                self._tell(self.machine.vcpus[work.vcpu], work)
-            self._awake(self.machine.vcpus[work.vcpu])
+                self._tell(self.vcpus[work.vcpu], work)
+            self._awake(self.vcpus[work.vcpu])
 
     def _tell(self, vcpu: CoreVcpu, work: Work) -> None:
         if not work.wake_all:
@@ -412,7 +415,7 @@ class AsyncPager(Pager):
         """After an interruption the loop of `complete` goes on here."""
         if s.id in self.sequencer.resting or self.sequencer.holder(s.holds) is not None:
             return
-        vcpu = self.machine.vcpus[s.holds]
+        vcpu = self.vcpus[s.holds]
         if s.value:
             self.complete(vcpu)
         if self.words.read(s.actor, self.names[vcpu.id].request):

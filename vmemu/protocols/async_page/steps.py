@@ -51,21 +51,27 @@ class Sequencer:
     between: Callable[[], None]
     resting: dict[int, Sequence] = field(default_factory=dict)
     next_id: int = 1
+    _plain: dict[str, Sequence] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.machine.queue.define(EVENT, self._go_on)
 
     def start(self, kind: str, actor: str, work: int, vcpu: int, names: tuple[str, ...], own: bool = True) -> Sequence:
         """Begin a sequence and run it as far as it comes; it is complete when nothing is `left`. `own`: in the vCPU's thread."""
-        sequence = Sequence(self.next_id, kind, actor, work, vcpu, vcpu if own else -1, [])
+        number = self.next_id
         self.next_id += 1
-        if self.machine.choices.is_default:  # nothing can come between
+        if self.machine.choices.is_default:  # nothing can come between: no sequence of a kind begins while another one is amid
+            sequence = self._plain.get(kind)
+            if sequence is None:
+                sequence = self._plain[kind] = Sequence(0, kind, "", 0, 0, 0, [])
+            sequence.id, sequence.actor, sequence.work, sequence.value = number, actor, work, 0
+            sequence.vcpu, sequence.holds = vcpu, vcpu if own else -1
             for name in names:
                 self.steps[name](sequence)
             self.finished[kind](sequence)
-        else:
-            sequence.left = list(names)
-            self._run(sequence)
+            return sequence
+        sequence = Sequence(number, kind, actor, work, vcpu, vcpu if own else -1, list(names))
+        self._run(sequence)
         return sequence
 
     def _run(self, sequence: Sequence) -> None:
