@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ISAS := x86_64 arm64 ppc64
-PYTEST_ARGS ?= -n auto
+PYTEST_ARGS ?= -n auto --dist worksteal
 CORE_SOURCES := cffi_build.py $(wildcard vmemu/*/src/*.[ch]) $(wildcard vmemu/*/*/src/*.[ch]) $(wildcard vmemu/isa/*.py) $(wildcard vmemu/isa/*/*.py)
 
 .PHONY: help demo test test-all lint images check-images sanitize wheel-check clean

@@ -377,6 +377,9 @@ class Machine:
                 self._turn_open = vcpu.id, limit
                 return None
             end = self._serve(vcpu, ex)
+            if ex.kind is ExitKind.STAGE2 and self.pager is None and end is None:
+                self._turn_open = vcpu.id, limit  # as when C serves the fault: no event, no decision, the turn goes on
+                return None
             if self.pager is not None and ex.kind not in (ExitKind.LIMIT, ExitKind.IRQ_WINDOW):
                 self.pager.on_exit(vcpu)
         finally:
