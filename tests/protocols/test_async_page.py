@@ -216,6 +216,47 @@ def test_an_unlocked_flush_races_with_the_vcpu() -> None:
     assert any("thrown away while its own thread" in text for text in setup_interrupted_by_a_flush("apf-flush-unlocked"))
 
 
+@pytest.mark.parametrize("interrupts", [False, True])
+def test_a_page_evicted_again_before_it_was_announced(interrupts: bool) -> None:
+    """Page 1 came back, waits behind page 0's event, and is evicted: its next fault has no page-in under way to wait for."""
+    rig = Rig()
+    vcpu = rig.vcpus[0]
+    rig.enable(vcpu)
+    rig.take_interrupt(vcpu)
+    told(rig, 0)
+    told(rig, 1)
+    rig.advance(10 * PAGE_IN)
+    rig.swap_out(1)
+    rig.set_mode(vcpu, interrupts=interrupts)
+    assert rig.fault(vcpu, 1) is Resolution.RETRY and not rig.is_away(1) and not vcpu.host_halted
+    rig.set_mode(vcpu)
+    assert rig.take_interrupt(vcpu) == 1 << 12 and rig.take_interrupt(vcpu) == 2 << 12
+    assert not rig.pager.invariants() and not rig.pager.works
+    rig.close()
+
+
+def test_a_page_evicted_again_while_its_setup_rests() -> None:
+    """The vCPU is about to wait for a page that came and went: it must ask again instead."""
+    for seed in range(1, 400):
+        rig = Rig(seed=seed, latency="none")  # not enabled: the vCPU waits
+        vcpu = rig.vcpus[0]
+        rig.swap_out(0)
+        rig.fault(vcpu, 0)
+        for _ in range(20):
+            if rests(rig, "setup", "settle") and not rig.is_away(0):
+                break
+            rig.advance(500)
+        else:
+            rig.close()
+            continue
+        rig.swap_out(0)
+        rig.advance(100 * PAGE_IN)
+        assert not vcpu.host_halted and not rig.pager.invariants()
+        rig.close()
+        return
+    raise AssertionError("no seed lets a page come while its setup rests")
+
+
 def ready_before_away(*bugs: str) -> bool:
     """Can a page be announced before the guest was told that it is away? Tries seeds."""
     for seed in range(1, 120):

@@ -113,7 +113,11 @@ class AsyncPager(Pager):
         """Tell the guest that the page is back (or, for a wake-all, that all are). True: it was told."""
 
     def on_repeated(self, vcpu: CoreVcpu, ex: Exit, work: Work) -> Resolution:
-        """A fault on a page that is under way: by default the vCPU waits (x86-apf.md 5, row 4)."""
+        """A fault on a page that is under way: by default the vCPU waits (x86-apf.md 5, row 4). One that came and was evicted again,
+        before the guest would hear of it, is not under way any more: nothing would end that wait.
+        """
+        if work.fetched:
+            return self._synchronous(vcpu, ex, work.index, "repeated")
         self.ledger.count["repeated"] += 1
         return self.halt(vcpu, ex.gpa)
 
@@ -247,6 +251,8 @@ class AsyncPager(Pager):
         work = self.works.get(s.work)
         if work is None or work.injected:
             s.value = NOTIFIED
+        elif work.fetched:  # meanwhile; it may have been evicted again, too
+            s.value = RETRY
         else:
             vcpu = self.vcpus[work.vcpu]
             s.value = HALT if self.halt(vcpu, work.gpa) is Resolution.HALT else RETRY
