@@ -257,6 +257,45 @@ def test_a_page_evicted_again_while_its_setup_rests() -> None:
     raise AssertionError("no seed lets a page come while its setup rests")
 
 
+def test_a_vcpu_asked_while_its_setup_rests_looks_before_it_goes_on() -> None:
+    """Page 0 comes back while the vCPU's own thread is amid page 1's setup: it is announced when that ends, not at some later exit."""
+    met = 0
+    for seed in range(1, 100):
+        rig = Rig(seed=seed)
+        vcpu = rig.vcpus[0]
+        rig.enable(vcpu)
+        rig.advance(20_000)
+        rig.take_interrupt(vcpu)
+        rig.swap_out(0)
+        rig.fault(vcpu, 0)
+        rig.advance(10_000)
+        if rig.is_away(0) and not vcpu.held and rig.take_exception(vcpu) is not None:
+            rig.clear(vcpu, 0)
+            rig.swap_out(1)
+            deadline = next(iter(rig.pager.works.values())).deadline
+            rig.advance(max(deadline - rig.machine.now() - 200, 0))
+            rig.fault(vcpu, 1)
+            for _ in range(100):
+                rig.advance(200)
+                met += vcpu.held and bool(rig.pager.done[0])
+            assert vcpu.held or rig.words(vcpu)[1] or not rig.pager.done[0], seed
+        rig.close()
+    assert met
+
+
+def test_a_request_is_taken_with_a_fence() -> None:
+    """Else the vCPU would see its own zero, in its buffer, and not that somebody has asked again."""
+    rig = Rig(seed=1, store_buffer=True)
+    words, names = rig.pager.words, rig.pager.names[0]
+    for _ in range(2):
+        words.write("w1", names.request, 1)
+        words.fence("w1")
+        assert words.read(names.actor, names.request)
+        rig.pager.on_exit(rig.vcpus[0])
+        assert not words.read(names.actor, names.request) and not words.buffers
+    rig.close()
+
+
 def ready_before_away(*bugs: str) -> bool:
     """Can a page be announced before the guest was told that it is away? Tries seeds."""
     for seed in range(1, 120):

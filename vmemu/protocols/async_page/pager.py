@@ -360,15 +360,23 @@ class AsyncPager(Pager):
     # ---------------------------------------------- completion, in the vCPU's thread
     def on_exit(self, vcpu: CoreVcpu) -> None:
         """The vCPU is out of its guest: look whether somebody asked for its attention."""
-        actor = self.names[vcpu.id].actor
-        if self.words.read(actor, self.names[vcpu.id].request):
-            self.words.write(actor, self.names[vcpu.id].request, 0)
+        if self._take_request(vcpu):
             self.complete(vcpu)
+
+    def _take_request(self, vcpu: CoreVcpu) -> bool:
+        """Was attention asked for? The bit is cleared by a locked instruction, which is a fence (kvm_check_request)."""
+        actor, request = self.names[vcpu.id].actor, self.names[vcpu.id].request
+        if not self.words.read(actor, request):
+            return False
+        self.words.write(actor, request, 0)
+        self.words.fence(actor)
+        return True
 
     def complete(self, vcpu: CoreVcpu) -> None:
         """Take completions off `done` while the protocol can announce them."""
-        if self.sequencer.holder(vcpu.id) is not None:  # its thread is amid something: that ends with another look
+        if self.sequencer.holder(vcpu.id) is not None:  # its thread is amid something: it looks before it goes on in its guest
             self.words.write(self.names[vcpu.id].actor, self.names[vcpu.id].request, 1)
+            self.machine.requests.add(vcpu.id)
             return
         while self.done[vcpu.id] and self.can_dequeue(vcpu):
             first = self.done[vcpu.id][0]

@@ -130,7 +130,7 @@ class KvmX86(AsyncPager):
 
     def on_exit(self, vcpu: CoreVcpu) -> None:
         if self.legacy:  # no request bit: every turn of the run loop looks
-            self.words.write(self.names[vcpu.id].actor, self.names[vcpu.id].request, 0)
+            self._take_request(vcpu)
             if self.done[vcpu.id]:
                 self.complete(vcpu)
         else:
