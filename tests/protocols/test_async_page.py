@@ -296,6 +296,24 @@ def test_a_request_is_taken_with_a_fence() -> None:
     rig.close()
 
 
+@pytest.mark.parametrize("flush", [False, True])
+@pytest.mark.parametrize("delay", [0, 30])
+def test_a_page_in_is_delayed_once(delay: int, flush: bool) -> None:
+    """However many are to be delayed, and by however little: each ends."""
+    rig = Rig(inject=(f"apf.io:*:delay={delay}us",))
+    vcpu = rig.vcpus[0]
+    rig.swap_out(0)
+    rig.fault(vcpu, 0)
+    rig.advance(86_000)
+    assert rig.is_away(0) == (delay > 0)
+    if flush:
+        rig.pager.clear(vcpu)
+        assert rig.machine.queue.next_deadline() is None
+    rig.advance(30_000)
+    assert rig.is_away(0) == (flush and delay > 0) and not vcpu.host_halted and not rig.pager.invariants()
+    rig.close()
+
+
 def ready_before_away(*bugs: str) -> bool:
     """Can a page be announced before the guest was told that it is away? Tries seeds."""
     for seed in range(1, 120):

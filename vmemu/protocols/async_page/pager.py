@@ -32,6 +32,8 @@ ENTERING, REPEATED = int(Stage2.ENTERING), int(Stage2.REPEATED)
 #: ASYNC_PF_PER_VCPU: works of one vCPU at once, done ones and wake-alls included (x86-apf.md 1).
 LIMIT = 64
 IO_DONE = "async_page.io"
+#: The same, after the injector has delayed it: it is not asked about this end again.
+IO_LATE = "async_page.io_late"
 #: How long a page-in takes when Choices decide, in quarters of the store's time: some are there at once, some are late.
 SPREAD = (4, 0, 8, 16)
 
@@ -89,6 +91,7 @@ class AsyncPager(Pager):
         self.core.ptr.paged = True
         self.core.ptr.gfns_shared = self.shared_gfns
         machine.queue.define(IO_DONE, self._io_done)
+        machine.queue.define(IO_LATE, self._io_ended)
         machine.pager = self
 
     # ------------------------------------------------- what a protocol adds
@@ -267,8 +270,11 @@ class AsyncPager(Pager):
         if action is not None:
             for number in self.io[index]:
                 self.works[number].deadline = now + action.delay_ns
-            self.machine.queue.post(now + action.delay_ns, IO_DONE, index)
+            self.machine.queue.post(now + action.delay_ns, IO_LATE, index)
             return
+        self._io_ended(now, index)
+
+    def _io_ended(self, now: int, index: int) -> None:
         names = WORKER_ANNOUNCING if self.announces_early else WORKER
         for number in self.io.pop(index, ()):
             self.sequencer.start("worker", f"w{number}", number, self.works[number].vcpu, names, own=False)
@@ -481,9 +487,10 @@ class AsyncPager(Pager):
             self._put_references(work.id, leak="apf-cancel-leak" in self.bugs)
             if not waiting:
                 del self.io[work.index]
-                event = self.machine.queue.find(IO_DONE, work.index)
-                if event is not None:
-                    self.machine.queue.cancel(event)
+                for kind in (IO_DONE, IO_LATE):
+                    event = self.machine.queue.find(kind, work.index)
+                    if event is not None:
+                        self.machine.queue.cancel(event)
         work.cancelled = True
         if not work.wake_all and "apf-stale-gfns" not in self.bugs:
             self.forget_gfn(vcpu, work)
