@@ -113,6 +113,25 @@ def test_snapshots_with_pages_in_flight(isa: str, apf: str, tmp_path: Path) -> N
         again.close()
 
 
+@pytest.mark.parametrize("profile", ["kvm", "kvm-2010"])
+def test_a_vmm_carries_only_the_registers(profile: str) -> None:
+    """With every CPU idle and pages away: the works are gone, and a wake-all makes each sleeper ask again."""
+    machine = storm("x86_64", profile)
+    pager = machine.pager
+    assert isinstance(pager, AsyncPager)
+    while not (all(vcpu.halted for vcpu in machine.vcpus) and len(pager.ledger.away) > 3):
+        assert machine._turn(None) is None
+    before, away = dict(pager.ledger.count), len(pager.ledger.away)
+    pager.migrated()
+    assert not pager.ledger.away and not any(not work.wake_all for work in pager.works.values())
+    result = machine.run()
+    tokens = result.extra["tokens"]
+    assert checksum(result) and tokens["violations"] == [] and tokens["sleeping_at_end"] == 0 == tokens["outstanding_at_end"]
+    assert tokens["wake_all"] == before["wake_all"] + 2 and tokens["cancelled"] == before["cancelled"] + away
+    sound(machine)
+    machine.close()
+
+
 def test_recorded_and_replayed(tmp_path: Path) -> None:
     machine = storm("x86_64", "kvm", seed=11)
     recorder = recording.Recorder(machine)

@@ -85,6 +85,17 @@ class KvmX86(AsyncPager):
         self.on[vcpu.id] = False
         self.words.write(self.names[vcpu.id].actor, self.names[vcpu.id].pending, 0)
 
+    def migrated(self) -> None:
+        """A VMM carries EN and INT. Works, ids and pageready_pending stay behind; writing EN anew wakes all sleepers (x86-apf.md 2)."""
+        for vcpu in self.machine.vcpus:
+            self.clear(vcpu)
+            self.ids[vcpu.id] = 0
+            self.words.write(self.names[vcpu.id].actor, self.names[vcpu.id].pending, 0)
+            if self.on[vcpu.id]:
+                self.wake_all(vcpu)
+                if vcpu.halted:  # it enters its guest only when there is an interrupt
+                    self.on_exit(vcpu)
+
     # ---------------------------------------------------------------- faults
     def refuse(self, vcpu: CoreVcpu, ex: Exit) -> str | None:
         """kvm_can_do_async_pf: something else waits to be injected, or an interrupt could not be (x86-apf.md 5, row 3)."""
