@@ -375,3 +375,49 @@ def test_2010_ready_is_a_page_fault_and_waits_for_interrupts(rig: Rig) -> None:
     rig.set_mode(vcpu)
     rig.pager.on_exit(vcpu)
     assert rig.take_exception(vcpu) == (14, 0, 0x1000) and rig.words(vcpu)[0] == 2
+
+
+@options(bugs=("kvm-paging-off",))
+def test_paging_off_bug_injects_what_a_real_mode_guest_cannot_take(rig: Rig) -> None:
+    vcpu = enabled(rig).vcpus[0]
+    rig.swap_out(0)
+    vcpu.set("cr0", vcpu.get("cr0") & ~(1 << 31))
+    assert rig.fault(vcpu, 0) is Resolution.NOTIFIED
+    assert rig.take_exception(vcpu) == (14, 0, 0x1000)
+    rig.advance(PAGE_IN)
+
+
+def told_while_a_wake_all_waits(rig: Rig) -> Resolution:
+    """The wake-all of a second enable finds the slot in use, and waits; a page is touched meanwhile."""
+    vcpu = rig.vcpus[0]
+    rig.enable(vcpu)
+    rig.enable(vcpu)
+    assert rig.pager.waiting_broadcast(vcpu)
+    rig.swap_out(0)
+    return rig.fault(vcpu, 0)
+
+
+def test_nobody_is_told_while_a_wake_all_waits(rig: Rig) -> None:
+    assert told_while_a_wake_all_waits(rig) is Resolution.RETRY
+    assert rig.pager.ledger.sync == {"wake-all waits": 1}
+
+
+@options(bugs=("kvm-early-token",))
+def test_early_token_bug_tells_the_sleeper_twice(rig: Rig) -> None:
+    assert told_while_a_wake_all_waits(rig) is Resolution.NOTIFIED
+    rig.take_exception(rig.vcpus[0])
+    rig.advance(PAGE_IN)
+    taken = [rig.take_interrupt(rig.vcpus[0]) for _ in range(3)]
+    assert taken == [BROADCAST, BROADCAST, 0x1000]  # the wake-all wakes it, and the real event finds nobody
+
+
+@options(inject=("apf.io:1:delay=500us",))
+def test_a_delayed_page_in_is_noted(rig: Rig) -> None:
+    vcpu = enabled(rig).vcpus[0]
+    rig.swap_out(0)
+    rig.fault(vcpu, 0)
+    rig.take_exception(vcpu)
+    rig.advance(PAGE_IN)
+    assert rig.is_away(0) and any("500 us later" in text for text in rig.pager.ledger.notes)
+    rig.advance(500_000)
+    assert rig.take_interrupt(vcpu) == 0x1000

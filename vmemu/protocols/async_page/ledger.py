@@ -50,11 +50,11 @@ class Ledger:
     """Counts. `notified`: the guest was told that a page is away; `ready`: that it is back; a token has at most one of each.
 
     `faults`: stage-2 faults that needed the store. `works`: of these, page-ins made asynchronously. `halted`: times that a
-    vCPU waited although its page-in was asynchronous; `repeated`: of these, on a page that was under way already.
+    vCPU waited although its page-in was asynchronous; `repeated`: faults on a page that was under way already.
     """
 
     COUNTERS = (
-        "faults", "works", "notified", "ready", "halted", "repeated", "cancelled", "wake_all", "failed", "unwanted", "unsent",
+        "faults", "works", "notified", "ready", "halted", "repeated", "cancelled", "wake_all", "failed", "unsent",
     )  # fmt: skip
 
     def __init__(self, vcpus: int) -> None:

@@ -270,6 +270,7 @@ class AsyncPager(Pager):
         if action is not None:
             for number in self.io[index]:
                 self.works[number].deadline = now + action.delay_ns
+                self.ledger.note(f"{self.works[number]}: its I/O ends {action.delay_ns // 1000} us later (injected)")
             self.machine.queue.post(now + action.delay_ns, IO_LATE, index)
             return
         self._io_ended(now, index)

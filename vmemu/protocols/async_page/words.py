@@ -2,7 +2,8 @@
 """Words that host threads share without a lock, as x86-TSO has it: a thread's stores wait in its own buffer, in order, until a
 fence or until they happen to drain. Loads see the thread's own buffer first, then memory (Sewell et al., x86-TSO, CACM 2010).
 
-Off by default: then every store is in memory at once. On, Choices ("drain") decides how long a store waits.
+Off by default: then every store is in memory at once. On, Choices ("drain") decides how long a store waits; the default policy
+lets none wait.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class SharedWords:
 
     def __init__(self, choices: Choices, buffered: bool) -> None:
         self._choices = choices
-        self.buffered = buffered
+        self.buffered = buffered and not choices.is_default  # by default every store drains at once
         self.memory: dict[str, int] = {}
         self.buffers: dict[str, list[tuple[str, int]]] = {}
 
