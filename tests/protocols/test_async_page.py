@@ -6,11 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers.apf_x86 import Rig
+from helpers.apf_x86 import PAGES, Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmemu.clock.choices import Choices
+from vmemu.core import Stage2
 from vmemu.core.table import Table
 from vmemu.machine import disk, recording, snapshot
 from vmemu.machine.facility import Resolution
@@ -458,3 +459,19 @@ def test_hot_tables_are_dictionaries(script: list[tuple[int, int, int]]) -> None
     table.clear()
     assert len(table) == 0 and state_hash(machine) == before  # what protocols keep there is in their own state
     machine.close()
+
+
+def test_who_waits_for_a_page_under_way_pays_for_what_is_written_out() -> None:
+    """With no frame free, the page's place is made by page-outs: they occupy the store from the end of the page-in on."""
+    rig = Rig()
+    vcpu, core = rig.vcpus[0], rig.machine.core
+    rig.swap_out(0)
+    rig.fault(vcpu, 0)
+    page = 1
+    while core.free_frames:
+        rig.machine.write_guest(PAGES + 4096 * page, b"dirty")
+        page += 1
+    end = rig.machine.units(next(iter(rig.pager.works.values())).deadline)
+    assert rig.fault(vcpu, 0, nr=Stage2.ENTERING) is Resolution.RETRY and not rig.is_away(0)
+    assert max(core.ptr.timing.busy) > end
+    rig.close()

@@ -175,7 +175,7 @@ class AsyncPager(Pager):
         else:
             ready = self.machine.units(self.works[waiting[0]].deadline)
             vcpu.add_cycles(max(ready - vcpu.cycles, 0), Cycles.BLOCKED)
-            served = memory.serve(None, ex.gpa)
+            served = self._fetch(ex.gpa, vcpu.cycles)
         return Resolution.RETRY if served else Resolution.FATAL
 
     def _under_way(self, vcpu: CoreVcpu, gpa: int) -> Work | None:
@@ -285,15 +285,19 @@ class AsyncPager(Pager):
         self.references.use(MM, s.actor)
         if work is None:
             return
-        self.core.ptr.host_now = self.machine.units(self.machine.now())
-        served = self.machine.memory.serve(None, work.gpa)
-        self.core.ptr.host_now = 0
-        if not served:
+        if not self._fetch(work.gpa, self.machine.units(self.machine.now())):
             work.broken = True
             self.ledger.count["failed"] += 1
             if "apf-endless-retry" not in self.bugs:
                 self.failed.add(work.index)
         work.fetched = True
+
+    def _fetch(self, gpa: int, at: int) -> bool:
+        """The store has been paid for the page; what must be written out for it occupies the store from `at` (CYC) on."""
+        self.core.ptr.host_now = at
+        served = self.machine.memory.serve(None, gpa)
+        self.core.ptr.host_now = 0
+        return served
 
     def _step_announce(self, s: Sequence) -> None:
         work = self.works.get(s.work)
