@@ -31,6 +31,16 @@ def _lab(module: str) -> Any:
         raise ConfigError(f"this build of vmemu has no {module}") from None
 
 
+def _report(json_path: str | None, measure: Callable[[], Any]) -> int:
+    """Measure, write --json (opened before, so that no run is lost to a typing error), and say whether all goals are held."""
+    report = None if json_path is None else open_output(json_path, "--json")
+    result = measure()
+    if report is not None:
+        report.write(json.dumps(result.to_json(), indent=2) + "\n")
+        report.flush()
+    return 0 if result.ok else 1
+
+
 EPILOG = "\b\nExamples:\n  vmemu bench engine\n  vmemu bench engine --isa arm64 --repeat 5 --json engine.json"
 
 
@@ -45,22 +55,11 @@ def engine(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
 
     Exit status 1 when a goal is missed.
     """
-    module = _lab("bench")
-    report = None if json_path is None else open_output(json_path, "--json")
-    result = module.engine(isas=isas or ("x86_64", "arm64", "ppc64"), repeat=repeat, echo=click.echo)
-    if report is not None:
-        report.write(json.dumps(result.to_json(), indent=2) + "\n")
-        report.flush()
-    return 0 if result.ok else 1
+    return _report(json_path, lambda: _lab("bench").engine(isas=isas or ("x86_64", "arm64", "ppc64"), repeat=repeat, echo=click.echo))
 
 
 def _travel(function: str, isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
-    report = None if json_path is None else open_output(json_path, "--json")
-    result = getattr(_lab("bench.travel"), function)(isas or ISAS, repeat, click.echo)
-    if report is not None:
-        report.write(json.dumps(result.to_json(), indent=2) + "\n")
-        report.flush()
-    return 0 if result.ok else 1
+    return _report(json_path, lambda: getattr(_lab("bench.travel"), function)(isas or ISAS, repeat, click.echo))
 
 
 def _options(command: Callable[..., int]) -> Callable[..., int]:
@@ -100,12 +99,7 @@ def reset(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
 @_options
 def fault(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
     """Host work of one fault: halted, and as a full asynchronous round trip. Exit status 1 when the goal is missed."""
-    report = None if json_path is None else open_output(json_path, "--json")
-    result = _lab("bench.fault").measure(isas or ISAS, repeat, click.echo)
-    if report is not None:
-        report.write(json.dumps(result.to_json(), indent=2) + "\n")
-        report.flush()
-    return 0 if result.ok else 1
+    return _report(json_path, lambda: _lab("bench.fault").measure(isas or ISAS, repeat, click.echo))
 
 
 @bench.command()
@@ -113,12 +107,7 @@ def fault(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
 @click.option("--json", "json_path", metavar="FILE", help="Write the figures to FILE; - is stdout.")
 def nx(repeat: int, json_path: str | None) -> int:
     """The gzip engine: host MB/s, faults handled a second, virtual time of faulting. Exit status 1 when a goal is missed."""
-    report = None if json_path is None else open_output(json_path, "--json")
-    result = _lab("bench.nx").measure(repeat, click.echo)
-    if report is not None:
-        report.write(json.dumps(result.to_json(), indent=2) + "\n")
-        report.flush()
-    return 0 if result.ok else 1
+    return _report(json_path, lambda: _lab("bench.nx").measure(repeat, click.echo))
 
 
 @bench.command()
@@ -126,12 +115,7 @@ def nx(repeat: int, json_path: str | None) -> int:
 @click.option("--json", "json_path", metavar="FILE", help="Write the figures to FILE; - is stdout.")
 def tce(repeat: int, json_path: str | None) -> int:
     """A TCE hypercall at each level, and a network card behind it. Exit status 1 when a goal is missed."""
-    report = None if json_path is None else open_output(json_path, "--json")
-    result = _lab("bench.tce").measure(repeat, click.echo)
-    if report is not None:
-        report.write(json.dumps(result.to_json(), indent=2) + "\n")
-        report.flush()
-    return 0 if result.ok else 1
+    return _report(json_path, lambda: _lab("bench.tce").measure(repeat, click.echo))
 
 
 @bench.command(epilog="\b\nExamples:\n  vmemu bench apf --isa x86_64\n  vmemu bench apf --sweep --isa ppc64 --picture apf.png")
@@ -141,15 +125,9 @@ def tce(repeat: int, json_path: str | None) -> int:
 @click.option("--json", "json_path", metavar="FILE", help="Write the figures to FILE; - is stdout.")
 def apf(isas: tuple[str, ...], sweep: bool, picture: str | None, json_path: str | None) -> int:
     """Asynchronous page faults: the published experiments, and ours beside them. Exit status 1 when a goal is missed."""
-    report = None if json_path is None else open_output(json_path, "--json")
     if sweep or picture is not None:
-        result = _lab("bench.apf_sweep").measure(isas or ISAS, picture, click.echo, _progress("sweep"))
-    else:
-        result = _lab("bench.apf").measure(isas or ISAS, click.echo)
-    if report is not None:
-        report.write(json.dumps(result.to_json(), indent=2) + "\n")
-        report.flush()
-    return 0 if result.ok else 1
+        return _report(json_path, lambda: _lab("bench.apf_sweep").measure(isas or ISAS, picture, click.echo, _progress("sweep")))
+    return _report(json_path, lambda: _lab("bench.apf").measure(isas or ISAS, click.echo))
 
 
 def _progress(what: str) -> Callable[[int, int], None]:

@@ -128,9 +128,6 @@ class AsyncPager(Pager):
         """Must a first completion kick the vCPU out of its guest? False when the guest will come by itself."""
         return True
 
-    def settled(self, vcpu: CoreVcpu, work: Work) -> None:
-        """The work's setup is complete: its page-in is scheduled."""
-
     # --------------------------------------------------------------- faults
     def on_fault(self, vcpu: CoreVcpu, ex: Exit) -> Resolution:
         count = self.ledger.count
@@ -261,8 +258,6 @@ class AsyncPager(Pager):
             s.value = HALT if self.halt(vcpu, work.gpa) is Resolution.HALT else RETRY
             if s.value == HALT:
                 vcpu.host_halt()
-        if work is not None:
-            self.settled(self.vcpus[work.vcpu], work)
 
     # ------------------------------------------------------------ the worker
     def _io_done(self, now: int, index: int) -> None:
@@ -301,13 +296,13 @@ class AsyncPager(Pager):
 
     def _step_announce(self, s: Sequence) -> None:
         work = self.works.get(s.work)
-        if work is not None and not work.cancelled:
+        if work is not None:
             self._tell(self.vcpus[work.vcpu], work)
 
     def _step_append(self, s: Sequence) -> None:
         """`value` becomes 1 when it is the first of the list: only then is the vCPU asked to look."""
         work = self.works.get(s.work)
-        if work is None or work.cancelled:
+        if work is None:
             return
         queue = self.done[work.vcpu]
         s.value = not queue
@@ -496,7 +491,6 @@ class AsyncPager(Pager):
                     event = self.machine.queue.find(kind, work.index)
                     if event is not None:
                         self.machine.queue.cancel(event)
-        work.cancelled = True
         if not work.wake_all and "apf-stale-gfns" not in self.bugs:
             self.forget_gfn(vcpu, work)
         if work.injected and work.token in self.ledger.away:

@@ -34,7 +34,6 @@ class Work:
     fetched: bool = False
     broken: bool = False
     done: bool = False
-    cancelled: bool = False
     detail: int = 0
 
     @property
