@@ -15,6 +15,7 @@ from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vmemu.core.observe import Observer, Seen, What
 from vmemu.errors import ConfigError, EngineError
 from vmemu.isa import load_isa
 from vmemu.isa.base import Isa
@@ -280,6 +281,8 @@ class CoreVcpu:
         Raises EngineError for a status the CPU does not have, or where nothing may be delivered.
         """
         _check(lib.vcpu_go_to(self.ptr, pc, status))
+        if self.machine.observe is not None:
+            self.machine.observe(Seen(What.GO_TO, self.id, pc, status))
 
     # ----------------------------------------------------------------- time
     @property
@@ -381,6 +384,8 @@ class CoreVcpu:
     def set_irq(self, line: int, level: bool) -> None:
         """Level of an interrupt line; lines are the architecture's own (arch_<isa>)."""
         lib.vcpu_set_irq(self.ptr, line, level)
+        if self.machine.observe is not None:
+            self.machine.observe(Seen(What.LINE, self.id, line, int(level)))
 
     @property
     def irq_lines(self) -> int:
@@ -394,14 +399,20 @@ class CoreVcpu:
     def inject_irq(self, vector: int) -> None:
         """Enter an external interrupt with `vector` before the next instruction."""
         _check(lib.vcpu_inject(self.ptr, Pending.IRQ, vector, 0, False, 0, 0))
+        if self.machine.observe is not None:
+            self.machine.observe(Seen(What.INTERRUPT, self.id, vector))
 
     def inject_exception(self, vector: int, error: int = 0, addr: int = 0, aux: int = 0, has_error: bool = False) -> None:
         """Enter an exception before the next instruction; fields as `struct pending` in core.h."""
         _check(lib.vcpu_inject(self.ptr, Pending.EXCEPTION, vector, error, has_error, addr, aux))
+        if self.machine.observe is not None:
+            self.machine.observe(Seen(What.EXCEPTION, self.id, vector, addr, error))
 
     def memory_error(self, gva: int, gpa: int, access: int) -> None:
         """Tell the guest that a page is lost, as its architecture does: #MC, external abort, machine check."""
         lib.vcpu_mem_error(self.ptr, gva, gpa, access)
+        if self.machine.observe is not None:
+            self.machine.observe(Seen(What.MEM_ERROR, self.id, gva, gpa, access))
 
     def walk(self, va: int, access: int) -> Walk:
         """Stage-1 walk by the C walker, in the vCPU's current mode."""
@@ -446,6 +457,8 @@ class CoreMachine:
         self.isa: Isa = load_isa(isa)
         self.io = io
         self.io_error: BaseException | None = None
+        #: Told of all that crosses the border between guest and host (vmemu.core.observe).
+        self.observe: Observer | None = None
         self.on_ring_full: Callable[[], None] | None = None
         self._drained: Any = ()
         self.vcpus: list[CoreVcpu] = []

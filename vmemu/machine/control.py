@@ -16,6 +16,7 @@ import shlex
 import socket
 from typing import TYPE_CHECKING
 
+from vmemu.core.observe import Seen, What
 from vmemu.errors import ConfigError, VmemuError
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def execute(machine: Machine, text: str) -> str:
         return f"instruction {machine.insns}, {machine.instant()} ns, {sum(v.runnable for v in machine.vcpus)} vCPUs run"
     if not words or words[0] not in machine.commands:
         raise ConfigError(f"{text!r}: the commands are {', '.join(['status', *sorted(machine.commands)])}")
+    if machine.core.observe is not None:
+        machine.core.observe(Seen(What.COMMAND, -1, data=text.encode()))
     return machine.commands[words[0]](words[1:])
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vmemu.clock.choices import Choices
 from vmemu.clock.queue import EventQueue
 from vmemu.core import CYC, NO_LIMIT, CoreMachine, CoreVcpu, Cycles, Exit, ExitKind, IoKind, IoResult
+from vmemu.core.observe import Fate, Seen, What
 from vmemu.errors import EngineError, StoreError, VmemuError
 from vmemu.machine.board import Board, Outcome, RegisterFault
 from vmemu.machine.console import Console
@@ -27,6 +28,15 @@ SLICE = 400_000_000
 QUANTUM = 20_000
 #: So many events in a row that wake nobody: the guest sleeps with its interrupts masked.
 IDLE_TURNS = 10_000
+
+#: What an observer is told before and after accesses of these kinds.
+_SEEN_IO: dict[int, tuple[What, What | None]] = {
+    IoKind.REG_READ: (What.REG_READ, What.REG_READ_DONE),
+    IoKind.REG_WRITE: (What.REG_WRITE, What.REG_WRITE_DONE),
+    IoKind.MMIO_WRITE: (What.MMIO_WRITE, None),
+    IoKind.PASTE: (What.PASTE, What.PASTE_DONE),
+}
+_FATES = {Resolution.RETRY: Fate.RETRY, Resolution.NOTIFIED: Fate.NOTIFIED, Resolution.HALT: Fate.HALT, Resolution.FATAL: Fate.FATAL}
 
 Progress = Callable[["Machine"], None]
 #: The words after the first -> reply. Raises Refused, or ConfigError.
@@ -138,6 +148,8 @@ class Machine:
         """Start a vCPU (its registers are set already) or take it away. Takes effect at the next turn."""
         target = self.vcpus[vcpu]
         target.online = online
+        if self.core.observe is not None:
+            self.core.observe(Seen(What.ONLINE, vcpu, int(online)))
         if not online:
             for facility in self.facilities.values():
                 facility.reset_vcpu(target)
@@ -212,6 +224,19 @@ class Machine:
 
     # --------------------------------------------------------------- devices
     def _io(self, vcpu: CoreVcpu, kind: int, addr: int, size: int, value: Any) -> tuple[int, Any]:
+        if self.core.observe is None or kind not in _SEEN_IO:
+            return self._answer_io(vcpu, kind, addr, size, value)
+        before, after = _SEEN_IO[kind]
+        data = value if kind == IoKind.PASTE else b""
+        given = value if kind in (IoKind.REG_WRITE, IoKind.MMIO_WRITE) else 0
+        self.core.observe(Seen(before, vcpu.id, addr, given, size, data))
+        result, answer = self._answer_io(vcpu, kind, addr, size, value)
+        if after is not None:
+            read = given if kind == IoKind.REG_WRITE else answer
+            self.core.observe(Seen(after, vcpu.id, addr, read, int(result == IoResult.FAULT)))
+        return result, answer
+
+    def _answer_io(self, vcpu: CoreVcpu, kind: int, addr: int, size: int, value: Any) -> tuple[int, Any]:
         board = self.board
         answer: Any = 0
         try:
@@ -385,6 +410,8 @@ class Machine:
         finally:
             self._running = False
         self.turns += 1
+        if self.core.observe is not None:
+            self.core.observe(Seen(What.TURN, vcpu.id, self.turns))
         if self.on_turn is not None:
             self.on_turn(self)
         return end
@@ -439,14 +466,22 @@ class Machine:
             if not self.memory.serve(vcpu, ex.gpa):
                 vcpu.memory_error(ex.gva, ex.gpa, ex.access)
             return
+        if self.core.observe is not None:
+            self.core.observe(Seen(What.FAULT, vcpu.id, ex.gpa, ex.gva, ex.access | ex.nr << 8))
         resolution = self.pager.on_fault(vcpu, ex)
         if resolution is Resolution.FATAL:
             vcpu.memory_error(ex.gva, ex.gpa, ex.access)
         elif resolution is Resolution.HALT:
             vcpu.host_halt()
+        if self.core.observe is not None:
+            self.core.observe(Seen(What.FAULT_DONE, vcpu.id, ex.gpa, ex.gva, _FATES[resolution]))
 
     def _hcall(self, vcpu: CoreVcpu, ex: Exit) -> tuple[int, str] | None:
+        if self.core.observe is not None:
+            self.core.observe(Seen(What.HCALL, vcpu.id, ex.nr))
         outcome = self.board.on_hcall(vcpu, ex.nr)
+        if self.core.observe is not None:
+            self.core.observe(Seen(What.HCALL_DONE, vcpu.id, ex.nr))
         if self._powered_off:
             return self._ended()
         if outcome is Outcome.HALT:

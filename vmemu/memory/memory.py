@@ -10,6 +10,7 @@ from typing import Any
 
 from vmemu.clock.inject import Injector
 from vmemu.core import CYC, PAGE_SIZE, CoreMachine, CoreVcpu, PageState, S2Result, crc32c
+from vmemu.core.observe import Seen, What
 from vmemu.errors import ConfigError, StoreError
 from vmemu.memory.latency import Latency
 from vmemu.memory.store import FaultyStore, Store, StoreSpec, needs_python, open_store
@@ -79,6 +80,12 @@ class Memory:
 
         Raises StoreError when no frame can be freed because the store takes no page; nothing is lost then.
         """
+        served = self._serve(vcpu, gpa)
+        if self.core.observe is not None:
+            self.core.observe(Seen(What.PAGE_IN, -1 if vcpu is None else vcpu.id, gpa, int(served)))
+        return served
+
+    def _serve(self, vcpu: CoreVcpu | None, gpa: int) -> bool:
         core = self.core
         result = core.ensure(vcpu, gpa)
         if result is not _MISS:
@@ -159,6 +166,8 @@ class Memory:
         while done < len(data):
             self._want(gpa + done)
             done += self.core.write_resident(gpa + done, data[done : done + PAGE_SIZE - (gpa + done) % PAGE_SIZE])
+        if self.core.observe is not None:
+            self.core.observe(Seen(What.HOST_WRITE, -1, gpa, data=bytes(data)))
 
     def _want(self, gpa: int) -> None:
         if self.core.index(gpa) < 0:
