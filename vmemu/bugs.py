@@ -17,15 +17,24 @@ from vmemu.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """`id` is what --bug takes; `owner` is the room that implements it, "guest" for the test guest's kernel."""
+    """`id` is what --bug takes; `owner` is the room that implements it, "guest" for the test guest's kernel.
+
+    sheet: where the bug is described, as ids separated by spaces: "B31" is a number of the catalogue of known bugs (docs/zoo.md
+    lists them), "C3" one of its corners that nobody seems to have reported, "SDEI-7" number 7 of a protocol's own list.
+    """
 
     id: str
     owner: str
     text: str
+    sheet: str = ""
 
     @property
     def guest(self) -> bool:
         return self.owner == "guest"
+
+    @property
+    def sheets(self) -> tuple[str, ...]:
+        return tuple(self.sheet.split())
 
     def to_json(self) -> dict[str, str]:
         return asdict(self)
@@ -52,15 +61,26 @@ def register(bug: Bug) -> Bug:
 
 
 def resolve(names: Iterable[str]) -> list[Bug]:
-    """The bugs of these names, each once, in the order given. ConfigError for an unknown one."""
+    """The bugs of these names, each once, in the order given. A sheet's id means every bug that carries it: a fix of two halves
+    is two switches. ConfigError for an unknown one.
+    """
     found: dict[str, Bug] = {}
     for name in names:
-        if name not in BUGS and name not in known():
-            near = difflib.get_close_matches(name, BUGS, 1)
+        if name in BUGS or name in known():
+            found[name] = BUGS[name]
+            continue
+        alike = [bug for _, bug in sorted(BUGS.items()) if name in bug.sheets]
+        if not alike:
+            near = difflib.get_close_matches(name, [*BUGS, *(sheet for bug in BUGS.values() for sheet in bug.sheets)], 1)
             hint = f"did you mean {near[0]}?" if near else "`vmemu bugs` lists them"
             raise ConfigError(f"--bug {name}: unknown bug, {hint}")
-        found[name] = BUGS[name]
+        found.update((bug.id, bug) for bug in alike)
     return list(found.values())
+
+
+def canonical(names: Iterable[str]) -> tuple[str, ...]:
+    """The ids that --bug's words stand for. Raises ConfigError."""
+    return tuple(bug.id for bug in resolve(names))
 
 
 def guest_switches(bugs: Iterable[Bug]) -> str:
@@ -70,34 +90,37 @@ def guest_switches(bugs: Iterable[Bug]) -> str:
 
 
 # The test guest's switches: guest_images/kernel/bugs.h has the code behind each.
-register(Bug("fork-no-flush", "guest", "fork leaves writable translations of shared pages in the TLB"))
-register(Bug("apf-no-marker", "guest", "a wake that comes before its sleeper is forgotten: the task sleeps for ever"))
-register(Bug("apf-wake-one", "guest", "a wake reaches one sleeper of its token: the others sleep for ever"))
-register(Bug("apf-alloc-locked", "guest", "a marker is waited for with the bucket locked: both CPUs spin for ever when there is none"))
-register(Bug("apf-no-second-look", "guest", "a marker is left though its sleeper came meanwhile: he sleeps for ever"))
-register(Bug("apf-drop-markers", "guest", "wake-all drops markers without freeing them: they run out, latecomers sleep for ever"))
-register(Bug("apf-sleep-atomic", "guest", "kernel code that must not sleep is put to sleep: panic in sched"))
-register(Bug("apf-late-reason", "guest", "kvm-2010: another notification comes before the reason is read: SIGSEGV at a token"))
-register(Bug("apf-no-eoi", "guest", "kvm: no end of the ready interrupt: it comes once, and tasks sleep for ever"))
-register(Bug("apf-no-ack", "guest", "kvm: tokens are not acknowledged: the next one comes late or never"))
-register(Bug("apf-no-broadcast", "guest", "kvm: wake-all is taken for a token: a marker stays, sleepers of before sleep for ever"))
-register(Bug("apf-no-teardown", "guest", "kvm: a CPU that leaves stays registered: its area is written to afterwards"))
-register(Bug("apf-enabled-at-64", "guest", "kvm: the enabled word lies in the next CPU's area: a real fault is taken for a token"))
-register(Bug("apf-doc-bits", "guest", "kvm: the documentation's errors: token in bytes 5 to 7, SEND_ALWAYS in bit 2"))
-register(Bug("sdei-no-clear", "guest", "arm64: the handler leaves the shared buffer full: no page is announced as ready any more"))
-register(Bug("sdei-no-ack", "guest", "arm64: page-ready is not acknowledged: its interrupt comes again and again"))
-register(Bug("sdei-stale-flag", "guest", "arm64: the task sleeps although the page came after it looked: it sleeps for ever"))
-register(Bug("esn-no-arm", "guest", "papr: the trigger is flipped once and never again: one interrupt, then tasks sleep for ever"))
-register(Bug("esn-no-recheck", "guest", "papr: no look at the ring after the flip: what was posted just before waits for ever"))
-register(Bug("esn-arm-again", "guest", "papr: the trigger is flipped again when the look after it finds numbers: that takes the wish back"))
-register(Bug("esn-zero-sleeps", "guest", "papr: number 0, the page is back already, is slept on for ever"))
-register(Bug("esn-stale-number", "guest", "papr: pageable memory is touched before the number is saved: tasks sleep on another's number"))
-register(Bug("esn-rfc-2f8", "guest", "the rfc guest registers by LoPAR's number: its trigger never flips, no interrupt ever comes"))
-register(Bug("vas-no-cpabort", "guest", "a context switch keeps the copy buffer: a task pastes what another one has copied"))
-register(Bug("vas-cc-5", "guest", "translation faults are told with completion code 5, as before 5.8: programs do not know it"))
-register(Bug("vas-csb-unmasked", "guest", "flags in the CSB pointer shift the block that the kernel writes for a fault"))
-register(Bug("vas-csb-at-once", "guest", "the valid bit of a fault's CSB is not written last: programs see half a block"))
-register(Bug("vas-free-early", "guest", "a window that closes is forgotten before its credits are home: it never closes"))
-register(Bug("vas-bad-window-stops", "guest", "a fault of an unknown window ends the fault thread's loop: those behind it wait"))
-register(Bug("vas-lost-fault", "guest", "the fault thread stops a while after it found nothing: an interrupt in between is lost"))
-register(Bug("vas-close-no-wait", "guest", "powervm: a window closes while its last fault is being told: others' memory is written"))
+for _sheet, _name, _text in (
+    ("", "fork-no-flush", "fork leaves writable translations of shared pages in the TLB"),
+    ("", "apf-no-marker", "a wake that comes before its sleeper is forgotten: the task sleeps for ever"),
+    ("", "apf-wake-one", "a wake reaches one sleeper of its token: the others sleep for ever"),
+    ("B31", "apf-alloc-locked", "a marker is waited for with the bucket locked: both CPUs spin for ever when there is none"),
+    ("B31", "apf-no-second-look", "a marker is left though its sleeper came meanwhile: he sleeps for ever"),
+    ("B32", "apf-drop-markers", "wake-all drops markers without freeing them: they run out, latecomers sleep for ever"),
+    ("B29 B30", "apf-sleep-atomic", "kernel code that must not sleep is put to sleep: panic in sched"),
+    ("C3", "apf-late-reason", "kvm-2010: another notification comes before the reason is read: SIGSEGV at a token"),
+    ("B03", "apf-no-eoi", "kvm: no end of the ready interrupt: it comes once, and tasks sleep for ever"),
+    ("B05", "apf-no-ack", "kvm: tokens are not acknowledged: the next one comes late or never"),
+    ("", "apf-no-broadcast", "kvm: wake-all is taken for a token: a marker stays, sleepers of before sleep for ever"),
+    ("B33", "apf-no-teardown", "kvm: a CPU that leaves stays registered: its area is written to afterwards"),
+    ("B34", "apf-enabled-at-64", "kvm: the enabled word lies in the next CPU's area: a real fault is taken for a token"),
+    ("B35", "apf-doc-bits", "kvm: the documentation's errors: token in bytes 5 to 7, SEND_ALWAYS in bit 2"),
+    ("SDEI-7", "sdei-no-clear", "arm64: the handler leaves the shared buffer full: no page is announced as ready any more"),
+    ("SDEI-7", "sdei-no-ack", "arm64: page-ready is not acknowledged: its interrupt comes again and again"),
+    ("SDEI-8", "sdei-stale-flag", "arm64: the task sleeps although the page came after it looked: it sleeps for ever"),
+    ("", "esn-no-arm", "papr: the trigger is flipped once and never again: one interrupt, then tasks sleep for ever"),
+    ("", "esn-no-recheck", "papr: no look at the ring after the flip: what was posted just before waits for ever"),
+    ("", "esn-arm-again", "papr: the trigger is flipped again when the look after it finds numbers: that takes the wish back"),
+    ("", "esn-zero-sleeps", "papr: number 0, the page is back already, is slept on for ever"),
+    ("", "esn-stale-number", "papr: pageable memory is touched before the number is saved: tasks sleep on another's number"),
+    ("", "esn-rfc-2f8", "the rfc guest registers by LoPAR's number: its trigger never flips, no interrupt ever comes"),
+    ("", "vas-no-cpabort", "a context switch keeps the copy buffer: a task pastes what another one has copied"),
+    ("", "vas-cc-5", "translation faults are told with completion code 5, as before 5.8: programs do not know it"),
+    ("", "vas-csb-unmasked", "flags in the CSB pointer shift the block that the kernel writes for a fault"),
+    ("", "vas-csb-at-once", "the valid bit of a fault's CSB is not written last: programs see half a block"),
+    ("", "vas-free-early", "a window that closes is forgotten before its credits are home: it never closes"),
+    ("", "vas-bad-window-stops", "a fault of an unknown window ends the fault thread's loop: those behind it wait"),
+    ("", "vas-lost-fault", "the fault thread stops a while after it found nothing: an interrupt in between is lost"),
+    ("", "vas-close-no-wait", "powervm: a window closes while its last fault is being told: others' memory is written"),
+):
+    register(Bug(_name, "guest", _text, _sheet))

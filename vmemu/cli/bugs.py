@@ -9,7 +9,7 @@ from vmemu.bugs import known
 from vmemu.cli.output import print_json, print_table
 
 
-@click.command(epilog="\b\nExamples:\n  vmemu bugs\n  vmemu boot usertests --bug fork-no-flush")
+@click.command(epilog="\b\nExamples:\n  vmemu bugs\n  vmemu boot usertests --bug fork-no-flush\n  vmemu boot storm --apf kvm --bug B03")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def bugs(as_json: bool) -> int:
     """List the known bugs, who implements each, and what goes wrong."""
@@ -17,5 +17,5 @@ def bugs(as_json: bool) -> int:
     if as_json:
         print_json([bug.to_json() for bug in found])
     else:
-        print_table(("bug", "owner", "what goes wrong"), [(b.id, b.owner, b.text) for b in found])
+        print_table(("bug", "sheet", "owner", "what goes wrong"), [(b.id, b.sheet, b.owner, b.text) for b in found])
     return 0

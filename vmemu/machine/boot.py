@@ -199,7 +199,7 @@ def build(options: BootOptions, isa: str, choices: Choices) -> Machine:
         raise ConfigError("--max-cycles must be positive")
     spec, latency = parse_store(options.store), parse_latency(options.latency)
     injector = Injector.parse(options.inject)
-    bug_registry.resolve(options.bugs)
+    options = replace(options, bugs=bug_registry.canonical(options.bugs))
     for text in options.pin:
         parse_pin(text)
     board = board_for(isa)
