@@ -53,6 +53,20 @@ class Segment:
     flags: int  # PF_X 1, PF_W 2, PF_R 4
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A symbol. kind: STT_FUNC, STT_OBJECT, STT_NOTYPE and so on.
+
+    local: bytes from a function's address to where calls from inside the image enter it (64-bit ELF V2 ABI, 3.4.1).
+    """
+
+    name: str
+    address: int
+    size: int
+    kind: str
+    local: int
+
+
 @dataclass(frozen=True)
 class ElfImage:
     """A checked image. Addresses are the guest's; `pinned` lists [lo, hi) ranges of guest-physical bytes.
@@ -85,20 +99,34 @@ class ElfImage:
         return min(s.paddr for s in self.segments), max(s.paddr + s.memsz for s in self.segments)
 
     @cached_property
+    def symbol_table(self) -> tuple[Entry, ...]:
+        """Every named symbol that is defined, in the file's order; empty for a stripped image."""
+        with _guard(self.name):
+            return tuple(self._entries())
+
+    def _entries(self) -> Iterator[Entry]:
+        for section in ELFFile(io.BytesIO(self.raw)).iter_sections():
+            if not isinstance(section, SymbolTableSection):
+                continue
+            if section["sh_entsize"] == 0 or section["sh_size"] > len(self.raw):
+                raise ConfigError(f"{self.name}: bad symbol table")
+            for number, symbol in enumerate(section.iter_symbols()):
+                if number >= MAX_SYMBOLS:
+                    break
+                kind = str(symbol["st_info"]["type"])
+                if not symbol.name or kind in ("STT_FILE", "STT_SECTION") or symbol["st_shndx"] == "SHN_UNDEF":
+                    continue
+                local = int(symbol["st_other"]["local"]) if self.isa == "ppc64" else 0
+                yield Entry(
+                    str(symbol.name), int(symbol["st_value"]), int(symbol["st_size"]), kind, (1 << local >> 2) << 2 if local < 7 else 0
+                )
+
+    @cached_property
     def symbols(self) -> dict[str, int]:
         """Name -> address of every named symbol; empty for a stripped image."""
         found: dict[str, int] = {}
-        with _guard(self.name):
-            for section in ELFFile(io.BytesIO(self.raw)).iter_sections():
-                if not isinstance(section, SymbolTableSection):
-                    continue
-                if section["sh_entsize"] == 0 or section["sh_size"] > len(self.raw):
-                    raise ConfigError(f"{self.name}: bad symbol table")
-                for number, symbol in enumerate(section.iter_symbols()):
-                    if number >= MAX_SYMBOLS:
-                        break
-                    if symbol.name:
-                        found.setdefault(str(symbol.name), int(symbol["st_value"]))
+        for entry in self.symbol_table:
+            found.setdefault(entry.name, entry.address)
         return found
 
 
