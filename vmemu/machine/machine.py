@@ -17,6 +17,7 @@ from vmemu.machine.console import Console
 from vmemu.machine.facility import Facility, Pager, Resolution
 from vmemu.machine.result import FAILED, HOST, LIMIT, OK, STALLED, RunResult, make_result
 from vmemu.machine.timeline import MOST, SPACING, Timeline
+from vmemu.machine.traps import Traps
 from vmemu.memory.memory import Memory
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Machine:
         self.commands: dict[str, Command] = {}
         self.on_command: Callable[[Machine, str], None] | None = None
         self.timeline: Timeline | None = None
+        self.traps = Traps(self)
         #: What floors above added, by boot option; and the one of them that decides about stage-2 faults.
         self.facilities: dict[str, Facility] = {}
         self.pager: Pager | None = None
