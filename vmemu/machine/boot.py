@@ -88,13 +88,18 @@ class BootOptions:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be loaded: a kernel with firmware and an initrd, or a bare image alone."""
+    """What is to be loaded: a kernel with firmware and a program, or a bare image alone."""
 
     isa: str
     kernel: ElfImage
     firmware: ElfImage | None
-    initrd: bytes | None
+    program: ElfImage | None
     wants: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def initrd(self) -> bytes | None:
+        """What the kernel gets to load as its first program."""
+        return None if self.program is None else self.program.loadable
 
 
 def plan(image: str, isa: str | None) -> Plan:
@@ -105,7 +110,7 @@ def plan(image: str, isa: str | None) -> Plan:
         if found.kind == "bare":
             return Plan(isa, found.load(), None, None)
         program = found.load()
-        return Plan(isa, images.find("kernel", isa).load(), images.find("firmware", isa).load(), program.raw, program.wants)
+        return Plan(isa, images.find("kernel", isa).load(), images.find("firmware", isa).load(), program, program.wants)
     if os.sep not in image and not os.path.exists(image):
         raise ConfigError(f"no built-in image and no file {image!r}; built in are {', '.join(images.names())}")
     elf = load_elf(image, isa)

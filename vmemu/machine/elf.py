@@ -98,6 +98,22 @@ class ElfImage:
         """[lo, hi) of physical memory that the segments occupy."""
         return min(s.paddr for s in self.segments), max(s.paddr + s.memsz for s in self.segments)
 
+    @property
+    def loadable(self) -> bytes:
+        """The file up to its debug information, which nobody loads: what a guest gets that loads the file itself."""
+        with _guard(self.name):
+            elf = ELFFile(io.BytesIO(self.raw))
+            headers = [elf._get_segment_header(number) for number in range(elf.num_segments())]
+            end = max(h["p_offset"] + h["p_filesz"] for h in headers if h["p_type"] in ("PT_LOAD", "PT_NOTE"))
+            debug = [int(s["sh_offset"]) for s in elf.iter_sections() if s.name.startswith((".debug_", ".zdebug_"))]
+            if not debug or min(debug) < max(end, elf["e_phoff"] + elf["e_phentsize"] * elf["e_phnum"]):
+                return self.raw
+            kept = bytearray(self.raw[: min(debug)])
+            offset, rest = (40, 60) if self.bits == 64 else (32, 48)  # e_shoff; e_shnum and e_shstrndx (gABI figure 4-3)
+            kept[offset : offset + self.bits // 8] = bytes(self.bits // 8)
+            kept[rest : rest + 4] = bytes(4)
+            return bytes(kept)
+
     @cached_property
     def symbol_table(self) -> tuple[Entry, ...]:
         """Every named symbol that is defined, in the file's order; empty for a stripped image."""

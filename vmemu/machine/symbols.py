@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from vmemu.errors import ConfigError
 from vmemu.machine.dwarf import DebugInfo, Line, Rules
-from vmemu.machine.elf import ElfImage, Entry, parse_elf
+from vmemu.machine.elf import ElfImage, Entry
 from vmemu.machine.types import Member, Read, Type, Value
 
 if TYPE_CHECKING:
@@ -247,8 +247,8 @@ def _load(machine: Machine) -> Symbols:
     modules, problems = [], []
     program = os.path.basename(machine.options.image)
     parts: list[tuple[str, str, ElfImage]] = [("kernel", "kernel", what.kernel)]
-    if what.initrd is not None:
-        parts.append(("program", program, parse_elf(program, what.initrd, what.isa)))
+    if what.program is not None:
+        parts.append(("program", program, what.program))
     if what.firmware is not None:
         parts.append(("firmware", "firmware", what.firmware))
     for part, name, image in parts:
