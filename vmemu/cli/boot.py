@@ -13,20 +13,18 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
-from click.core import ParameterSource
 
 from vmemu.cli import trace as trace_option
+from vmemu.cli.options import given, machine_options
 from vmemu.cli.output import count, duration, open_output, say
 from vmemu.cli.status import StatusLine
 from vmemu.errors import ConfigError, VmemuError
-from vmemu.memory.latency import PRESETS
 
 if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
     from vmemu.machine.recording import Recorder
     from vmemu.machine.result import RunResult
 
-ISAS = ("x86_64", "arm64", "ppc64")
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 EPILOG = """\b
@@ -77,44 +75,11 @@ class Interrupt:
 
 @click.command(epilog=EPILOG)
 @click.argument("image", required=False)
-@click.option("--isa", type=click.Choice(ISAS), help="Architecture. Default: the image's; x86_64 for a built-in name.")
-@click.option("--smp", type=click.IntRange(1, 16), default=1, show_default=True, metavar="N", help="vCPUs.")
-@click.option("-m", "--memory", default="64M", show_default=True, metavar="SIZE", help="Guest memory, for example 1G.")
-@click.option("--resident", metavar="SIZE", help="Most memory that may be resident at once. Default: all of it.")
-@click.option("--store", default="ram:", show_default=True, metavar="STORE",
-              help="Where pages go: ram:, file:PATH, or fail:read@PAGE,STORE.")
-@click.option("--latency", default="none", show_default=True, metavar="NAME",
-              help=f"Time of one page-in: {', '.join(PRESETS)}, or microseconds like 85us.")
-@click.option("--keep-zeros", is_flag=True, help="Pages of zeros go to the store too. Default: they are dropped, and come back at once.")
-@click.option("--append", default="", metavar="TEXT", help="The guest's command line.")
-@click.option("--seed", default=0, show_default=True, metavar="N", help="Seed of all choices; 0: default policy.")
-@click.option("--pct", metavar="DEPTH[:SEED]", help="Choices by probabilistic concurrency testing: a bug of that depth.")
-@click.option("--choices", metavar="STRING", help="The choices that another run printed.")
+@machine_options
 @click.option("--record", metavar="FILE", help="Record the run, for vmemu replay.")
 @click.option("--snapshot", metavar="FILE", help="Save the machine to FILE at the end of the run.")
 @click.option("--snapshot-at", type=click.IntRange(min=0), metavar="INSN", help="Save it there instead, and run on.")
 @click.option("--restore", metavar="FILE", help="Take up the machine saved in FILE. IMAGE, if given, must be its image.")
-@click.option("--max-cycles", type=click.IntRange(min=1), metavar="N", help="Stop with status 4 after so many cycles.")
-@click.option("--pin", multiple=True, metavar="LO-HI", help="Guest-physical range that is never paged out. Repeatable. Multiboot: 0-32M.")
-@click.option("--bug", "bugs", multiple=True, metavar="NAME", help="Switch on a known bug (vmemu bugs). Repeatable.")
-@click.option("--inject", multiple=True, metavar="EVENT:K:ACTION",
-              help="Make the K-th event go wrong, as in store.read:3:fail. Repeatable.")
-@click.option("--apf", default="off", show_default=True, metavar="PROFILE",
-              help="Asynchronous page faults: off, halt; x86_64 kvm, kvm-2010; arm64 sdei, ppi-only; ppc64 papr, rfc.")
-@click.option("--store-buffer", is_flag=True, help="Stores of host threads wait in buffers, as the choices decide (x86-TSO).")
-@click.option("--vas", default="auto", show_default=True, metavar="OWNER",
-              help="ppc64's accelerator switchboard: native, powervm, off; auto is native.")
-@click.option("--tce", default="auto", show_default=True, metavar="PROFILE",
-              help="ppc64: DMA windows and a network card; papr, kvm, kvm-4.14, qemu, off; auto: as the image asks.")
-@click.option("--tce-real-mode", default="on", show_default=True, metavar="on|off", help="Answer their calls in real mode first.")
-@click.option("--tce-away", default="busy", show_default=True, metavar="busy|suspend",
-              help="When they need a page that is away: answer long busy (if the guest has agreed to CMO), or wait.")
-@click.option("--tce-pages", default="vmemmap", show_default=True, metavar="KIND",
-              help="The host's page structs: vmemmap, vmemmap-4k (small blocks), vmemmap-56, -72 (bytes of one), flatmem.")
-@click.option("--cmo", type=click.Choice(("on", "off")), default="on", show_default=True,
-              help="ppc64: whether the platform offers cooperative memory over-commitment, which papr needs.")
-@click.option("--bolt", type=click.Choice(("kernel", "none")), default="kernel", show_default=True,
-              help="What is never paged out: what the kernel declares, or (for tests) nothing of it.")
 @click.option("--restore-mode", type=click.Choice(["exact", "kernel"]), default="exact", show_default=True,
               help="What --restore brings: everything, or only what a VMM can read from a kernel.")
 @click.option("--control", metavar="unix:PATH", help="Listen there for commands of `vmemu ctl` while the run lasts.")
@@ -140,8 +105,8 @@ def boot(
     if restore is not None:
         if record is not None:
             raise ConfigError("--record starts where the machine is booted, not at a snapshot")
-        given = {n: v for n, v in options.items() if context.get_parameter_source(n) is not ParameterSource.DEFAULT}
-        machine = disk.load(restore, image, given.pop("isa", None), console=line.guest_output, **given)
+        changed = given(context, options)
+        machine = disk.load(restore, image, changed.pop("isa", None), console=line.guest_output, **changed)
         if restore_mode == "kernel":
             for facility in machine.facilities.values():
                 facility.migrated()
