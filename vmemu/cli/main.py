@@ -16,6 +16,7 @@ from vmemu.cli.bench import bench
 from vmemu.cli.boot import INTERRUPTED, boot
 from vmemu.cli.bugs import bugs
 from vmemu.cli.ctl import ctl
+from vmemu.cli.debug import debug
 from vmemu.cli.images import images
 from vmemu.cli.output import say
 from vmemu.cli.replay import replay
@@ -32,7 +33,7 @@ def cli() -> None:
     """A laboratory for asynchronous paging between hypervisor and guest."""
 
 
-for command in (boot, replay, ctl, images, bugs, bench):
+for command in (boot, debug, replay, ctl, images, bugs, bench):
     cli.add_command(command)
 
 
