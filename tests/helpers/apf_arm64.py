@@ -10,7 +10,7 @@ from typing import Any
 from helpers.sdei import BUFFERS, HANDLER, INIT_GIC, IRQ_OF_EL0, IRQ_WINDOW, PAGES, Line, ScriptGuest, clear
 
 from vmemu.core import PAGE_SIZE
-from vmemu.protocols.async_page.pager import IO_DONE
+from vmemu.protocols.async_page.mishaps import IO_DONE
 from vmemu.protocols.sdei.calls import Call
 from vmemu.protocols.sdei_arm64.abi import EVENT, Sub
 from vmemu.protocols.sdei_arm64.pager import Arm64Pager
@@ -78,7 +78,7 @@ class ApfGuest(ScriptGuest):
                     event = machine.queue.find(IO_DONE, index)
                     assert event is not None
                     machine.queue.cancel(event)
-                    self.pager._io_done(machine.now(), index)
+                    self.pager.mishaps.io_done(machine.now(), index)
 
         machine.on_turn = hurry
 

@@ -18,7 +18,7 @@ from helpers.elfmaker import EM_PPC64, make_elf
 from vmemu.core import CoreVcpu, PageState, lib
 from vmemu.devices.cas import CMO
 from vmemu.machine.machine import Machine
-from vmemu.protocols.async_page.pager import IO_DONE
+from vmemu.protocols.async_page.mishaps import IO_DONE
 from vmemu.protocols.esn_pseries.pager import Esn
 from vmemu.protocols.esn_pseries.wire import SOURCE
 
@@ -160,7 +160,7 @@ class Partition:
         event = self.machine.queue.find(IO_DONE, self.index(address))
         assert event is not None
         self.machine.queue.cancel(event)
-        self.esn._io_done(self.machine.now(), self.index(address))
+        self.esn.mishaps.io_done(self.machine.now(), self.index(address))
 
     # ------------------------------------------------------------------ structures
     def word(self, address: int, size: int) -> int:

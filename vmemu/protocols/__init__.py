@@ -11,6 +11,7 @@ from vmemu.protocols import tce
 from vmemu.protocols.async_page import switches  # noqa: F401 - registers
 from vmemu.protocols.esn_pseries import switches as _esn_pseries  # noqa: F401
 from vmemu.protocols.kvm_x86 import switches as _kvm_x86  # noqa: F401
+from vmemu.protocols.sdei import switches as _sdei  # noqa: F401
 from vmemu.protocols.sdei_arm64 import quirks  # noqa: F401 - registers
 from vmemu.protocols.vas import switches as vas_switches  # noqa: F401 - registers
 

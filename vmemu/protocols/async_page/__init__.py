@@ -7,5 +7,6 @@
     references.py  who holds the VM and its address space
     ledger.py      what became of each token: counters, violations, the table at the end of a run
     pager.py       fault -> work -> worker -> completion; what a protocol adds is a subclass
+    mishaps.py     notifications and I/O that the injector spoils
     halt.py        the profile `halt`: asynchronous for the host alone
 """

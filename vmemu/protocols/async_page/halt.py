@@ -19,11 +19,17 @@ class Halting(AsyncPager):
     def new_token(self, vcpu: CoreVcpu) -> int:
         return self.next_work  # no guest sees it
 
+    def may_tell(self, vcpu: CoreVcpu, work: Work) -> bool:
+        return False
+
     def not_present(self, vcpu: CoreVcpu, work: Work) -> bool:
         return False
 
     def can_dequeue(self, vcpu: CoreVcpu) -> bool:
         return True
+
+    def announces(self, vcpu: CoreVcpu, work: Work) -> bool:
+        return False
 
     def present(self, vcpu: CoreVcpu, work: Work) -> bool:
         return False

@@ -19,10 +19,11 @@ from vmemu.devices.base import State
 from vmemu.machine.elf import SLEEPER_WORDS
 from vmemu.machine.facility import Pager, Resolution
 from vmemu.protocols.async_page.ledger import Ledger
+from vmemu.protocols.async_page.mishaps import IO_DONE, Mishaps
 from vmemu.protocols.async_page.references import MM, VM, References
 from vmemu.protocols.async_page.steps import Sequence, Sequencer
 from vmemu.protocols.async_page.words import Names, SharedWords
-from vmemu.protocols.async_page.work import BROADCAST, Work
+from vmemu.protocols.async_page.work import BROADCAST, Mishap, Work
 
 if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 ENTERING, REPEATED = int(Stage2.ENTERING), int(Stage2.REPEATED)
 #: ASYNC_PF_PER_VCPU: works of one vCPU at once, done ones and wake-alls included (x86-apf.md 1).
 LIMIT = 64
-IO_DONE = "async_page.io"
-#: The same, after the injector has delayed it: it is not asked about this end again.
-IO_LATE = "async_page.io_late"
 #: How long a page-in takes when Choices decide, in quarters of the store's time: some are there at once, some are late.
 SPREAD = (4, 0, 8, 16)
 
@@ -90,8 +88,8 @@ class AsyncPager(Pager):
         )  # fmt: skip
         self.core.ptr.paged = True
         self.core.ptr.gfns_shared = self.shared_gfns
-        machine.queue.define(IO_DONE, self._io_done)
-        machine.queue.define(IO_LATE, self._io_ended)
+        self.mishaps = Mishaps(self)
+        machine.queue.define(IO_DONE, self.mishaps.io_done)
         machine.pager = self
 
     # ------------------------------------------------- what a protocol adds
@@ -104,8 +102,22 @@ class AsyncPager(Pager):
         """The next token for this vCPU."""
 
     @abstractmethod
+    def may_tell(self, vcpu: CoreVcpu, work: Work) -> bool:
+        """Would the guest hear now that this page is away? Changes nothing. False: its vCPU waits."""
+
+    @abstractmethod
     def not_present(self, vcpu: CoreVcpu, work: Work) -> bool:
-        """Tell the guest that the page is away. False: it was not told, and its vCPU waits."""
+        """Tell the guest that the page is away, as it may be told. False: it could not be done, and its vCPU waits."""
+
+    def not_told(self, vcpu: CoreVcpu, work: Work) -> None:
+        """It could not be told although it might have been."""
+
+    def told_in_vain(self, vcpu: CoreVcpu, work: Work) -> None:
+        """What `not_present` would have said is lost on its way; the host believes that it was told."""
+
+    @abstractmethod
+    def announces(self, vcpu: CoreVcpu, work: Work) -> bool:
+        """Would `present` tell the guest of this completion? Changes nothing."""
 
     @abstractmethod
     def can_dequeue(self, vcpu: CoreVcpu) -> bool:
@@ -113,7 +125,13 @@ class AsyncPager(Pager):
 
     @abstractmethod
     def present(self, vcpu: CoreVcpu, work: Work) -> bool:
-        """Tell the guest that the page is back (or, for a wake-all, that all are). True: it was told."""
+        """Tell the guest that the page is back (or, for a wake-all, that all are), if it `announces` it. True: it was told."""
+
+    def announced_in_vain(self, vcpu: CoreVcpu, work: Work) -> None:
+        """What `present` would have said is lost on its way; the host believes that it was announced."""
+
+    def raise_interrupt(self, vcpu: CoreVcpu) -> None:
+        """The interrupt that says that a page is back, for protocols that have one to each vCPU."""
 
     def on_repeated(self, vcpu: CoreVcpu, ex: Exit, work: Work) -> Resolution:
         """A fault on a page that is under way: by default the vCPU waits (x86-apf.md 5, row 4). One that came and was evicted again,
@@ -221,7 +239,7 @@ class AsyncPager(Pager):
         vcpu = self.vcpus[work.vcpu]
         self.gfns.put(self.gfn_key(vcpu, work.gpa), work.token)
         self.tokens.put(work.token + 1, work.id)
-        work.injected = self.not_present(vcpu, work)
+        work.injected = self.may_tell(vcpu, work) and self.mishaps.inform(vcpu, work)
         if work.injected:
             self.ledger.told(vcpu, work)
             self._event(EventKind.TOKEN_NOT_PRESENT, vcpu, work.token, work.gva, work.gpa)
@@ -260,20 +278,20 @@ class AsyncPager(Pager):
                 vcpu.host_halt()
 
     # ------------------------------------------------------------ the worker
-    def _io_done(self, now: int, index: int) -> None:
-        action = self.machine.memory.injector.check("apf.io", self.core.gpa(index) >> 12)
-        if action is not None:
-            for number in self.io[index]:
-                self.works[number].deadline = now + action.delay_ns
-                self.ledger.note(f"{self.works[number]}: its I/O ends {action.delay_ns // 1000} us later (injected)")
-            self.machine.queue.post(now + action.delay_ns, IO_LATE, index)
-            return
-        self._io_ended(now, index)
-
-    def _io_ended(self, now: int, index: int) -> None:
+    def io_ended(self, now: int, index: int) -> None:
+        """The workers that wait for this page go on."""
         names = WORKER_ANNOUNCING if self.announces_early else WORKER
         for number in self.io.pop(index, ()):
-            self.sequencer.start("worker", f"w{number}", number, self.works[number].vcpu, names, own=False)
+            work = self.works[number]
+            late = self.announces_early and self.mishaps.is_late(self.vcpus[work.vcpu], work)
+            self.sequencer.start("worker", f"w{number}", number, work.vcpu, names[:1] if late else names, own=False)
+
+    def announce(self, work: Work) -> None:
+        """Go on with a work whose announcement was late."""
+        if self.announces_early:  # the rest of its worker
+            self.sequencer.start("worker", f"w{work.id}", work.id, work.vcpu, WORKER_ANNOUNCING[1:], own=False)
+        else:
+            self.complete(self.vcpus[work.vcpu])
 
     def _step_fetch(self, s: Sequence) -> None:
         work = self.works.get(s.work)
@@ -329,8 +347,7 @@ class AsyncPager(Pager):
         vcpu = self.vcpus[work.vcpu]
         if vcpu.host_halted or not self.wants_kick(vcpu, s.actor):  # one that is not in its guest is woken, not kicked
             return
-        if self.machine.memory.injector.check("apf.kick") is not None:
-            self.ledger.lost(f"{work}: kick dropped (injected)")
+        if self.mishaps.no_kick(vcpu, work):
             return
         self.words.fence(s.actor)  # an IPI
         self.on_exit(vcpu)
@@ -354,7 +371,7 @@ class AsyncPager(Pager):
 
     def _step_put(self, s: Sequence) -> None:
         self.words.fence(s.actor)  # an atomic decrement
-        self._put_references(s.work)
+        self.put_references(s.work)
 
     def _step_return(self, s: Sequence) -> None:
         if VM in self.references.gone:
@@ -386,6 +403,8 @@ class AsyncPager(Pager):
             return
         while self.done[vcpu.id] and self.can_dequeue(vcpu):
             first = self.done[vcpu.id][0]
+            if not self.announces_early and self.mishaps.is_late(vcpu, self.works[first]):
+                return
             sequence = self.sequencer.start("dequeue", self.names[vcpu.id].actor, first, vcpu.id, DEQUEUE)
             if sequence.left:
                 sequence.value = 1  # the loop goes on in `_dequeued`
@@ -406,9 +425,12 @@ class AsyncPager(Pager):
             self._awake(self.vcpus[work.vcpu])
 
     def _tell(self, vcpu: CoreVcpu, work: Work) -> None:
+        if work.mishap == Mishap.AGAIN:
+            self.present(vcpu, work)
+            return
         if not work.wake_all:
             self.forget_gfn(vcpu, work)
-        told = self.present(vcpu, work)
+        told = self.mishaps.present(vcpu, work)
         if work.wake_all:
             if told:
                 self.ledger.count["wake_all"] += 1
@@ -447,13 +469,17 @@ class AsyncPager(Pager):
         if self.done[vcpu.id]:
             return False
         work = Work(self.next_work, vcpu.id, BROADCAST, 0, 0, 0, -1, self.machine.now(), wake_all=True, fetched=True, done=True)
-        self.next_work += 1
-        self.works[work.id] = work
-        self.queued[vcpu.id] += 1
-        self.done[vcpu.id].append(work.id)
-        self._count_done(self.names[vcpu.id].actor, vcpu.id)
+        self.enqueue_done(work)
         self.ask(vcpu)
         return True
+
+    def enqueue_done(self, work: Work) -> None:
+        """A work that nobody has to fetch anything for goes to the end of its vCPU's `done`."""
+        self.works[work.id] = work
+        self.next_work = work.id + 1
+        self.queued[work.vcpu] += 1
+        self.done[work.vcpu].append(work.id)
+        self._count_done(self.names[work.vcpu].actor, work.vcpu)
 
     def waiting_broadcast(self, vcpu: CoreVcpu) -> bool:
         """Is a wake-all among the completions that wait?"""
@@ -484,20 +510,19 @@ class AsyncPager(Pager):
         waiting = self.io.get(work.index, [])
         if work.id in waiting:  # its worker has not begun
             waiting.remove(work.id)
-            self._put_references(work.id, leak="apf-cancel-leak" in self.bugs)
+            self.put_references(work.id, leak="apf-cancel-leak" in self.bugs)
             if not waiting:
                 del self.io[work.index]
-                for kind in (IO_DONE, IO_LATE):
-                    event = self.machine.queue.find(kind, work.index)
-                    if event is not None:
-                        self.machine.queue.cancel(event)
-        if not work.wake_all and "apf-stale-gfns" not in self.bugs:
+                self.mishaps.cancel_io(work.index)
+        self.mishaps.cancelled(work)
+        if not work.wake_all and work.mishap != Mishap.AGAIN and "apf-stale-gfns" not in self.bugs:
             self.forget_gfn(vcpu, work)
         if work.injected and work.token in self.ledger.away:
             self.ledger.took_back(vcpu, work)
         self.works.pop(work.id, None)
 
-    def _put_references(self, number: int, leak: bool = False) -> None:
+    def put_references(self, number: int, leak: bool = False) -> None:
+        """The worker of that work holds nothing any more."""
         holder = f"w{number}"
         if not leak:
             self.references.put(MM, holder)
@@ -559,7 +584,7 @@ class AsyncPager(Pager):
                 wrong.append(f"COUNT: vCPU {vcpu.id} has {self.queued[vcpu.id]} works, the limit is {LIMIT}")
             if busy is None and vcpu.host_halted and not any(not w.wake_all for w in own):
                 wrong.append(f"HALT: vCPU {vcpu.id} waits for a page, and none of its is under way")
-        live = [w for w in self.works.values() if not w.wake_all]
+        live = [w for w in self.works.values() if not w.wake_all and w.mishap != Mishap.AGAIN]
         told = [w.token for w in live if w.injected]
         if len(set(told)) != len(told):
             wrong.append("TOK: a token is outstanding twice")

@@ -20,5 +20,9 @@ for _name, _sheet, _text in (
 ):
     register(Bug(_name, ROOM, _text, _sheet))
 
-declare("apf.kick", "a completion kicks the vCPU", Do.DROP)
-declare("apf.io", "an asynchronous page-in ends", Do.DELAY)
+NOT_PRESENT = declare("apf.not_present", "the guest is told that a page is away: drop, it never sees that; fail, the host finds "
+                      "that it cannot tell, and the vCPU waits", Do.DROP, Do.FAIL)  # fmt: skip
+IO = declare("apf.io", "an asynchronous page-in ends: fail, the store cannot give the page back", Do.DELAY, Do.FAIL)
+KICK = declare("apf.kick", "a completion kicks the vCPU", Do.DROP, Do.DELAY)
+READY = declare("apf.ready", "a completion, or a wake-all, is announced to the guest", Do.DROP, Do.DELAY, Do.DUPLICATE)
+IRQ = declare("apf.irq", "the interrupt of a ready event is raised (pseries: esn.irq)", Do.DROP, Do.DELAY, Do.DUPLICATE)

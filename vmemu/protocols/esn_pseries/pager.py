@@ -187,13 +187,14 @@ class Esn(AsyncPager):
     def new_token(self, vcpu: CoreVcpu) -> int:
         return self.numbers.take(self._asked, self.sns.uncleared)
 
+    def may_tell(self, vcpu: CoreVcpu, work: Work) -> bool:
+        return self.sns.area is not None and self.numbers.page_of.get(work.token) == work.index  # else taken back while the setup rested
+
+    def not_told(self, vcpu: CoreVcpu, work: Work) -> None:
+        self.numbers.give_back(work.token)
+
     def not_present(self, vcpu: CoreVcpu, work: Work) -> bool:
-        if self.sns.area is None or self.numbers.page_of.get(work.token) != work.index:  # taken back while the setup rested
-            return False
-        if not self._notify(vcpu, work.gva, work.access, work.token, restored=True):
-            self.numbers.give_back(work.token)
-            return False
-        return True
+        return self._notify(vcpu, work.gva, work.access, work.token, restored=True)
 
     def _notify(self, vcpu: CoreVcpu, address: int, access: int, number: int, *, restored: bool) -> bool:
         """VPA first, then the interrupt. False: the VPA cannot be written."""
@@ -239,9 +240,17 @@ class Esn(AsyncPager):
     def can_dequeue(self, vcpu: CoreVcpu) -> bool:
         return True
 
+    def announces(self, vcpu: CoreVcpu, work: Work) -> bool:
+        return work.injected and self.sns.area is not None
+
+    def announced_in_vain(self, vcpu: CoreVcpu, work: Work) -> None:
+        self.numbers.give_back(work.token)
+        work.detail = PRESENTED
+        self.events.lose(INJECTED)
+
     def present(self, vcpu: CoreVcpu, work: Work) -> bool:
         """The page is back: post its number. False: nobody is to be told any more, or the event is lost."""
-        if not work.injected or self.sns.area is None:
+        if not self.announces(vcpu, work):
             return False
         self.numbers.give_back(work.token)
         work.detail = PRESENTED

@@ -125,9 +125,10 @@ class KvmX86(AsyncPager):
             return False
         return bool(vcpu.get("cr0") & CR0_PG) or "kvm-paging-off" in self.bugs
 
+    def may_tell(self, vcpu: CoreVcpu, work: Work) -> bool:
+        return self._can_deliver(vcpu)
+
     def not_present(self, vcpu: CoreVcpu, work: Work) -> bool:
-        if not self._can_deliver(vcpu):
-            return False
         if self.machine.memory.injector.check("apf.flag") is not None:
             self.ledger.lost(f"token {work.token:#x}: not-present flag dropped (injected)")
         elif not self._put(vcpu, FLAGS, NOT_PRESENT):
@@ -157,13 +158,11 @@ class KvmX86(AsyncPager):
     def _apic_on(self, cpu: int) -> bool:
         return bool(self.apics.bases[cpu] & GLOBAL_ENABLE) and self.apics.lapics[cpu].enabled
 
+    def announces(self, vcpu: CoreVcpu, work: Work) -> bool:
+        return self.on[vcpu.id] and (work.wake_all or work.injected or self.legacy or "kvm-ready-untold" in self.bugs)
+
     def present(self, vcpu: CoreVcpu, work: Work) -> bool:
-        if not self.on[vcpu.id]:
-            return False
-        if not (work.wake_all or work.injected or self.legacy or "kvm-ready-untold" in self.bugs):
-            return False
-        if self.machine.memory.injector.check("apf.ready") is not None:
-            self.ledger.lost(f"token {work.token:#x}: ready event dropped (injected)")
+        if not self.announces(vcpu, work):
             return False
         return self._ready_2010(vcpu, work) if self.legacy else self._ready(vcpu, work)
 
@@ -176,10 +175,14 @@ class KvmX86(AsyncPager):
             return False
         self.words.write(self.names[vcpu.id].actor, self.names[vcpu.id].pending, 1)
         if self._apic_on(vcpu.id):
-            self.apics.lapics[vcpu.id].request(self.vector[vcpu.id])
+            self.mishaps.interrupt(vcpu, token)
         else:  # only when can_dequeue does not look
             self.ledger.lost(f"token {token:#x}: the local APIC is disabled, and its interrupt dropped")
         return True
+
+    def raise_interrupt(self, vcpu: CoreVcpu) -> None:
+        if self.on[vcpu.id] and self._apic_on(vcpu.id):
+            self.apics.lapics[vcpu.id].request(self.vector[vcpu.id])
 
     def _ready_2010(self, vcpu: CoreVcpu, work: Work) -> bool:
         if not self._put(vcpu, FLAGS, READY_2010):

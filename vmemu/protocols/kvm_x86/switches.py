@@ -20,4 +20,3 @@ for _name, _sheet, _text in (
 
 declare("apf.flag", "the not-present flag is written to the shared area", Do.DROP)
 declare("apf.token", "the token of a ready event is written to the shared area", Do.CORRUPT)
-declare("apf.ready", "a ready event goes to the guest", Do.DROP)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from vmemu.clock.inject import Do
 from vmemu.core import CoreVcpu
 from vmemu.core.events import EventKind
 from vmemu.devices.psci import cpu_of
@@ -19,6 +20,7 @@ from vmemu.machine.board import Outcome
 from vmemu.machine.facility import Facility
 from vmemu.protocols.sdei.calls import CONTEXT_REGISTERS, SIGNALLED_EVENT, UNSUPPORTED, VERSION, Call, Code, Feature, Info, Routing, Status
 from vmemu.protocols.sdei.state import Context, EventInfo, Handler, Op, SdeiState
+from vmemu.protocols.sdei.switches import SIGNAL
 
 if TYPE_CHECKING:
     from vmemu.machine.fdt import Node
@@ -28,6 +30,7 @@ NZCV = 15 << 28
 EL1H_MASKED = 0x3C5  # PSTATE: EL1h, DAIF all set
 STANDARD = EventInfo(SIGNALLED_EVENT, signalable=True)
 SAVED = tuple(f"x{i}" for i in range(CONTEXT_REGISTERS))
+LATE = "sdei.late"
 
 #: A call's arguments (x1..x7) on a vCPU -> x0, or None when the guest goes on elsewhere.
 Serve = Callable[[CoreVcpu, list[int]], int | None]
@@ -47,6 +50,9 @@ class Sdei(Facility):
         self.delivered = 0
         #: Told (event, PE) when a handler begins.
         self.on_delivered: Callable[[int, int], None] = lambda event, pe: None
+        #: The same when one is lost (injected).
+        self.on_lost: Callable[[int, int], None] = lambda event, pe: None
+        machine.queue.define(LATE, lambda now, data: self._signal_now(*data))
         self._zero = zero_registers
         self._look = set(range(len(machine.vcpus)))  # PEs whose state may have changed since their last entry
         self._calls: dict[Call, Serve] = {
@@ -82,13 +88,32 @@ class Sdei(Facility):
         handler = self.state.handler(number, vcpu)
         if handler is None or handler.state in (0, Status.RUNNING):
             return False
-        handler.pending = True
-        self._changed()
+        action = self.machine.memory.injector.check(SIGNAL.name, number)
+        if action is None:
+            self._signal_now(number, vcpu)
+        elif action.do is Do.DELAY:
+            self.machine.queue.post(self.machine.now() + action.delay_ns, LATE, [number, vcpu])
+            self.machine.deadline_changed()
+        else:
+            self.on_lost(number, vcpu)
         return True
+
+    def _signal_now(self, number: int, vcpu: int) -> None:
+        handler = self.state.handler(number, vcpu)
+        if handler is not None and handler.state not in (0, Status.RUNNING):
+            handler.pending = True
+            self._changed()
+
+    def signalled(self, number: int, vcpu: int) -> bool:
+        """It is signalled there, and its handler has not begun."""
+        handler = self.state.handler(number, vcpu)
+        return handler is not None and handler.pending or self.machine.queue.find(LATE, [number, vcpu]) is not None
 
     def cancel(self, number: int, vcpu: int) -> bool:
         """Take a signal back. False: it was delivered, or never sent."""
-        handler = self.state.handler(number, vcpu)
+        handler, late = self.state.handler(number, vcpu), self.machine.queue.find(LATE, [number, vcpu])
+        if late is not None and self.machine.queue.cancel(late):
+            return True
         if handler is None or not handler.pending:
             return False
         handler.pending = False

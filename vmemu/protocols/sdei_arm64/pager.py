@@ -20,7 +20,7 @@ from vmemu.machine.facility import Resolution
 from vmemu.machine.fdt import Node
 from vmemu.machine.machine import Machine
 from vmemu.protocols.async_page.pager import AsyncPager
-from vmemu.protocols.async_page.work import Work
+from vmemu.protocols.async_page.work import Mishap, Work
 from vmemu.protocols.sdei.dispatch import Sdei
 from vmemu.protocols.sdei.state import EventInfo
 from vmemu.protocols.sdei_arm64 import quirks
@@ -47,6 +47,7 @@ class Arm64Pager(AsyncPager):
             event = EventInfo(EVENT, critical=quirks.CRITICAL in self.bugs, signalable=True)
             self.sdei = Sdei(machine, (event,), zero_registers=quirks.ZERO_REGISTERS in self.bugs)
             self.sdei.on_delivered = self._delivered
+            self.sdei.on_lost = self._event_lost
             for state in self.states:
                 state.event = EVENT
         self.service, self.control = Service(self), ControlPath(self)
@@ -112,6 +113,14 @@ class Arm64Pager(AsyncPager):
             return Resolution.RETRY
         return super().on_repeated(vcpu, ex, work)
 
+    def may_tell(self, vcpu: CoreVcpu, work: Work) -> bool:
+        return True  # `refuse` has asked for everything
+
+    def told_in_vain(self, vcpu: CoreVcpu, work: Work) -> None:
+        state = self.states[vcpu.id]
+        state.slots.add(work.gfn)
+        state.seen.append(work.token)
+
     def not_present(self, vcpu: CoreVcpu, work: Work) -> bool:
         state = self.states[vcpu.id]
         if not self._write(vcpu, Reason.PAGE_NOT_PRESENT, work.token):
@@ -133,6 +142,13 @@ class Arm64Pager(AsyncPager):
             state.away_pending = False
             state.seen.append(state.away_token)
 
+    def _event_lost(self, event: int, pe: int) -> None:
+        """Firmware has lost the event (injected): the host takes it for delivered, and the buffer stays as it is."""
+        state = self.states[pe]
+        if event == state.event and state.away_pending:
+            self.ledger.lost(f"token {state.away_token:#x}: its SDEI event dropped (injected)")
+            self._delivered(event, pe)
+
     # --------------------------------------------------------------- completions
     def can_dequeue(self, vcpu: CoreVcpu) -> bool:
         state = self.states[vcpu.id]
@@ -145,6 +161,18 @@ class Arm64Pager(AsyncPager):
         if state.away_pending and not head.wake_all and buffer == (Reason.PAGE_NOT_PRESENT, head.token) and head.token == state.away_token:
             return True
         return buffer == FREE
+
+    def announces(self, vcpu: CoreVcpu, work: Work) -> bool:
+        """One whose not-present the guest has not been shown takes that back instead."""
+        state = self.states[vcpu.id]
+        if not state.enabled or not (work.wake_all or work.injected):
+            return False
+        unseen = state.away_pending and state.away_token == work.token and not work.wake_all
+        return not (unseen and self.sdei is not None and self.sdei.signalled(state.event, vcpu.id))
+
+    def announced_in_vain(self, vcpu: CoreVcpu, work: Work) -> None:
+        if work.token in self.states[vcpu.id].seen:
+            self.states[vcpu.id].seen.remove(work.token)
 
     def present(self, vcpu: CoreVcpu, work: Work) -> bool:
         state = self.states[vcpu.id]
@@ -160,9 +188,10 @@ class Arm64Pager(AsyncPager):
             state.seen.clear()
         elif work.token in state.seen:
             state.seen.remove(work.token)
-        else:
+        elif work.mishap != Mishap.AGAIN:
             self.ledger.problem(f"{work}: ready, and the guest was never shown that it was away")
-        self._raise(vcpu, state)
+        state.line = state.muted = True
+        self.mishaps.interrupt(vcpu, WAKE_ALL if work.wake_all else work.token)
         return True
 
     def _take_back(self, vcpu: CoreVcpu, state: VcpuState) -> bool:
@@ -174,12 +203,16 @@ class Arm64Pager(AsyncPager):
             self._write(vcpu, Reason.NONE, 0)
         return True
 
+    def raise_interrupt(self, vcpu: CoreVcpu) -> None:
+        if self.states[vcpu.id].enabled:
+            self._raise(vcpu, self.states[vcpu.id])
+
     def _raise(self, vcpu: CoreVcpu, state: VcpuState) -> None:
-        state.line = True
+        state.line, state.muted = True, False
         self.gic.set_ppi(vcpu.id, state.irq, True)
 
     def _lower(self, vcpu: CoreVcpu, state: VcpuState) -> None:
-        state.line = False
+        state.line = state.muted = False
         self.gic.set_ppi(vcpu.id, state.irq, False)
 
     def acknowledge(self, vcpu: CoreVcpu) -> None:
@@ -254,12 +287,13 @@ class Arm64Pager(AsyncPager):
             if self.sequencer.holder(vcpu.id) is not None:
                 continue
             high = bool(self.gic.cpus[vcpu.id].level >> state.irq & 1)
-            if high != state.line:
+            if high != (state.line and not state.muted):
                 wrong.append(f"I-6: vCPU {vcpu.id}: the PPI is {'high' if high else 'low'}, its acknowledge is owed: {state.line}")
-            gfns = sorted(w.gfn for w in self.works.values() if w.vcpu == vcpu.id and w.injected and not w.wake_all)
+            works = [w for w in self.works.values() if w.vcpu == vcpu.id and not w.wake_all and w.mishap != Mishap.AGAIN]
+            gfns = sorted(w.gfn for w in works if w.injected)
             if state.slots.gfns() != gfns:
                 wrong.append(f"I-8: vCPU {vcpu.id} has gfns {state.slots.gfns()} in its slots, {gfns} under way")
-            live = [w.token for w in self.works.values() if w.vcpu == vcpu.id and not w.wake_all]
+            live = [w.token for w in works]
             if 0 in live or WAKE_ALL in live:
                 wrong.append(f"I-3: vCPU {vcpu.id} has tokens {[hex(t) for t in live]} outstanding")
         return wrong

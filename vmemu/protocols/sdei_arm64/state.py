@@ -15,7 +15,8 @@ class VcpuState:
     """`event`, `irq`: set by the VMM, 0 none. `id`: of the next token.
 
     away_pending, away_token: a not-present is in the buffer and its event not yet delivered. line: the PPI is high and its
-    acknowledge owed. seen: tokens that the guest was shown and that are not ready. slots: their gfns, and those of pending ones.
+    acknowledge owed; muted: the injector has kept it low all the same. seen: tokens that the guest was shown and that are not
+    ready. slots: their gfns, and those of pending ones.
     """
 
     control: int = 0
@@ -25,6 +26,7 @@ class VcpuState:
     away_pending: bool = False
     away_token: int = 0
     line: bool = False
+    muted: bool = False
     seen: list[int] = field(default_factory=list)
     slots: GfnSlots = field(default_factory=GfnSlots)
 
@@ -52,7 +54,8 @@ class VcpuState:
     def save(self) -> dict[str, Any]:
         return {
             "control": self.control, "event": self.event, "irq": self.irq, "id": self.id, "away_pending": self.away_pending,
-            "away_token": self.away_token, "line": self.line, "seen": list(self.seen), "slots": list(self.slots.slots),
+            "away_token": self.away_token, "line": self.line, "muted": self.muted,
+            "seen": list(self.seen), "slots": list(self.slots.slots),
         }  # fmt: skip
 
     @classmethod

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vmemu.clock.inject import Do
 from vmemu.core import Cycles, PageState
 from vmemu.devices import cas
 from vmemu.devices.base import State
 from vmemu.errors import StoreError
 from vmemu.machine.boards.pseries import Pseries
 from vmemu.protocols.async_page.pager import AsyncPager
+from vmemu.protocols.tce.bugs import ARRIVAL
 
 if TYPE_CHECKING:
     from vmemu.core import CoreVcpu
     from vmemu.machine.machine import Machine
 
-PAGE_IN = "tce.page_in"
+#: An event of the queue; and the same after its time was moved.
+PAGE_IN, PAGE_IN_LATE = ARRIVAL.name, "tce.page_in_late"
 #: A page that came and was taken away again so often is waited for: the guest gets on.
 MOST_TRIES = 16
 
@@ -32,7 +35,8 @@ class Away:
         self.asked: dict[int, int] = {}
         self.tries: dict[int, int] = {}
         self.answered = 0  # calls that were told to come again
-        machine.queue.define(PAGE_IN, self._arrive)
+        machine.queue.define(PAGE_IN, self._due)
+        machine.queue.define(PAGE_IN_LATE, self._arrive)
 
     def may_answer_busy(self) -> bool:
         """Only a guest that has agreed to over-commitment knows the answer; and without I/O there is nothing to wait for."""
@@ -68,6 +72,30 @@ class Away:
     def there(self, index: int) -> None:
         """A call has got the page."""
         self.tries.pop(index, None)
+
+    def _due(self, now: int, index: int) -> None:
+        action = self.machine.memory.injector.check(PAGE_IN, self.machine.core.gpa(index) >> 12)
+        if action is not None and action.do is Do.DELAY:
+            self.end_io(index, now + action.delay_ns)
+            return
+        if action is not None:
+            self.lose_page(index)
+        self._arrive(now, index)
+
+    def end_io(self, index: int, when: int) -> None:
+        """A page that was asked for comes then (ns), and nothing more goes wrong with it."""
+        for kind in (PAGE_IN, PAGE_IN_LATE):
+            event = self.machine.queue.find(kind, index)
+            if event is not None:
+                self.machine.queue.cancel(event)
+        self.asked[index] = when
+        self.machine.queue.post(when, PAGE_IN_LATE, index)
+        self.machine.deadline_changed()
+
+    def lose_page(self, index: int) -> None:
+        """The store cannot give back a page that it has: the call that needs it ends with H_HARDWARE."""
+        if self.machine.core.page(index).state == PageState.SWAPPED:
+            self.machine.core.mark_bad(index)
 
     def _arrive(self, now: int, index: int) -> None:
         del self.asked[index]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bugs of real TCE code, as switches. Those of real mode are bits of the C part (tce.h, enum bug)."""
+"""Bugs of real TCE code, as switches. Those of real mode are bits of the C part (tce.h, enum bug). And an event for the injector."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from vmemu.bugs import Bug, register
+from vmemu.clock.inject import Do, declare
 
 if TYPE_CHECKING:
     from vmemu.protocols.tce.facility import Tce
+
+ARRIVAL = declare("tce.page_in", "a page comes that a TCE call waits for: fail, the store cannot give it back", Do.DELAY, Do.FAIL)
 
 #: Switch -> (bit of tce_host.bugs, what it does).
 REAL = {
