@@ -91,6 +91,7 @@ PROGRAMS: dict[str, str] = {
     "walk": "writes and re-reads a pattern over pages=N pages, passes=M times; prints a checksum",
     "tasks": "tasks=N preempted tasks in separate address spaces, each verifying its own data",
     "storm": "tasks=N random touches of more memory than is resident, by many tasks; verifies every page, prints a checksum",
+    "duel": "tasks=N touch a few pages each that somebody takes away; for explorers, which start at the line it prints",
     "bm": "fault=N tasks touch random pages while work=N compute for ms=T of virtual time; prints the work done",
     "apf-suite": "one task sweeps pages=N passes=M times while another computes work=W units, or none; prints the times",
     "apf-mix": "tasks=N tasks touch touches=T random pages of pages=P each and compute think=K after each; prints the time",

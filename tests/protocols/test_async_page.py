@@ -379,7 +379,7 @@ def test_barriers_between_done_and_halt() -> None:
 
 
 def test_without_barriers_a_halted_vcpu_sleeps_on() -> None:
-    assert slept_through("apf-no-barrier") > 0
+    assert slept_through("apf-wake-no-barrier") > 0
 
 
 def test_a_dropped_kick_is_made_good_by_the_next_exit() -> None:

@@ -402,6 +402,10 @@ class CoreVcpu:
         if self.machine.observe is not None:
             self.machine.observe(Seen(What.INTERRUPT, self.id, vector))
 
+    def drop_event(self) -> None:
+        """What was to be entered before the next instruction is forgotten."""
+        self.ptr.pend.kind = 0
+
     def inject_exception(self, vector: int, error: int = 0, addr: int = 0, aux: int = 0, has_error: bool = False) -> None:
         """Enter an exception before the next instruction; fields as `struct pending` in core.h."""
         _check(lib.vcpu_inject(self.ptr, Pending.EXCEPTION, vector, error, has_error, addr, aux))

@@ -74,7 +74,8 @@ class AsyncPager(Pager):
         buffered = machine.options is not None and machine.options.store_buffer
         self.words = SharedWords(machine.choices, buffered)
         self.names = [Names(i) for i in range(count)]
-        self.barriers = "apf-no-barrier" not in self.bugs
+        self.wake_barrier = "apf-wake-no-barrier" not in self.bugs
+        self.request_barrier = "kvm-ack-no-barrier" not in self.bugs
         self.sequencer = Sequencer(
             machine,
             steps={
@@ -152,7 +153,7 @@ class AsyncPager(Pager):
         count["faults"] += 1
         index = self.core.index(ex.gpa)
         if ex.nr & REPEATED:
-            work = self._under_way(vcpu, ex.gpa)
+            work = None if "apf-second-token" in self.bugs else self._under_way(vcpu, ex.gpa)
             self._event(EventKind.TOKEN_REPEATED, vcpu, ex.gva, ex.gpa, work.token if work else 0)
             if work is not None and not ex.nr & ENTERING:
                 return self.on_repeated(vcpu, ex, work)
@@ -174,7 +175,7 @@ class AsyncPager(Pager):
             return "failed before"
         if ex.nr & ENTERING:
             return "exception entry"
-        if ex.nr & REPEATED:
+        if ex.nr & REPEATED and "apf-second-token" not in self.bugs:
             return "repeated"
         if self.queued[vcpu.id] >= LIMIT:
             return "queue full"
@@ -206,7 +207,7 @@ class AsyncPager(Pager):
         self.ledger.count["halted"] += 1
         actor = self.names[vcpu.id].actor
         self.words.write(actor, self.names[vcpu.id].sleeping, 1)
-        if self.barriers:
+        if self.wake_barrier:
             self.words.fence(actor)
         if self.words.read(actor, self.names[vcpu.id].done):
             self.complete(vcpu)
@@ -228,7 +229,8 @@ class AsyncPager(Pager):
         if work is None:
             return
         self.queued[work.vcpu] += 1
-        self.references.get(MM, f"w{work.id}")
+        if "apf-mm-count" not in self.bugs:
+            self.references.get(MM, f"w{work.id}")
         if "apf-worker-vm-reference" in self.bugs:
             self.references.get(VM, f"w{work.id}")
 
@@ -337,7 +339,7 @@ class AsyncPager(Pager):
         if work is None or not s.value:
             return
         self.words.write(s.actor, self.names[work.vcpu].request, 1)
-        if self.barriers:
+        if self.request_barrier:
             self.words.fence(s.actor)
 
     def _step_kick(self, s: Sequence) -> None:
@@ -353,14 +355,15 @@ class AsyncPager(Pager):
         self.on_exit(vcpu)
 
     def _step_wake(self, s: Sequence) -> None:
-        """A vCPU that the host halted runs again when anything is done: it faults again, and halts again if need be."""
+        """A vCPU that the host halted runs again when anything is done: it faults again, and halts again if need be. One whose guest
+        halted looks what it can announce."""
         work = self.works.get(s.work)
         if work is None:
             return
-        if self.barriers:
+        if self.wake_barrier:
             self.words.fence(s.actor)
-        if self.words.read(s.actor, self.names[work.vcpu].sleeping):
-            vcpu = self.vcpus[work.vcpu]
+        vcpu = self.vcpus[work.vcpu]
+        if self.words.read(s.actor, self.names[work.vcpu].sleeping) or (vcpu.halted and not vcpu.host_halted):
             self._awake(vcpu)
             self.on_exit(vcpu)
 
@@ -382,9 +385,15 @@ class AsyncPager(Pager):
 
     # ---------------------------------------------- completion, in the vCPU's thread
     def on_exit(self, vcpu: CoreVcpu) -> None:
-        """The vCPU is out of its guest: look whether somebody asked for its attention."""
-        if self._take_request(vcpu):
+        """The vCPU is out of its guest: look whether somebody asked for its attention, and on the way to sleep at `done` itself."""
+        if self._take_request(vcpu) or (vcpu.halted and self._done_before_sleep(vcpu)):
             self.complete(vcpu)
+
+    def _done_before_sleep(self, vcpu: CoreVcpu) -> bool:
+        actor = self.names[vcpu.id].actor
+        if self.wake_barrier:
+            self.words.fence(actor)
+        return bool(self.words.read(actor, self.names[vcpu.id].done))
 
     def _take_request(self, vcpu: CoreVcpu) -> bool:
         """Was attention asked for? The bit is cleared by a locked instruction, which is a fence (kvm_check_request)."""
@@ -409,6 +418,8 @@ class AsyncPager(Pager):
             if sequence.left:
                 sequence.value = 1  # the loop goes on in `_dequeued`
                 return
+            if "apf-one-completion" in self.bugs:
+                return
 
     def _step_pop(self, s: Sequence) -> None:
         work = self._own_work(s)
@@ -430,6 +441,8 @@ class AsyncPager(Pager):
             return
         if not work.wake_all:
             self.forget_gfn(vcpu, work)
+        elif "apf-blind-delete" in self.bugs:
+            self._forget_another(vcpu)
         told = self.mishaps.present(vcpu, work)
         if work.wake_all:
             if told:
@@ -448,6 +461,12 @@ class AsyncPager(Pager):
         if self.tokens.get(work.token + 1) == work.id:
             self.tokens.pop(work.token + 1)
 
+    def _forget_another(self, vcpu: CoreVcpu) -> None:
+        """Known bug: a search for a gfn that is not there ends at some other one, which is deleted."""
+        own = [w for w in self.works.values() if w.vcpu == vcpu.id and self.gfns.get(self.gfn_key(vcpu, w.gpa)) == w.token]
+        if own and not own[0].wake_all:
+            self.gfns.pop(self.gfn_key(vcpu, own[0].gpa))
+
     def _step_unlink(self, s: Sequence) -> None:
         work = self.works.pop(s.work, None)
         if work is not None:
@@ -458,7 +477,7 @@ class AsyncPager(Pager):
         if s.id in self.sequencer.resting or self.sequencer.holder(s.holds) is not None:
             return
         vcpu = self.vcpus[s.holds]
-        if s.value:
+        if s.value and "apf-one-completion" not in self.bugs:
             self.complete(vcpu)
         if self.words.read(s.actor, self.names[vcpu.id].request):
             self.on_exit(vcpu)
@@ -524,7 +543,7 @@ class AsyncPager(Pager):
     def put_references(self, number: int, leak: bool = False) -> None:
         """The worker of that work holds nothing any more."""
         holder = f"w{number}"
-        if not leak:
+        if not leak and "apf-mm-count" not in self.bugs:
             self.references.put(MM, holder)
         if "apf-worker-vm-reference" in self.bugs and self.references.put(VM, holder):
             self.references.problems.append(f"{holder} destroys the VM from inside itself, and waits for itself")
@@ -595,6 +614,12 @@ class AsyncPager(Pager):
                 wrong.append(f"REF: the address space is held by {sorted(holding)}, at work are {sorted(held)}")
             if len(self.gfns) > len(live):
                 wrong.append(f"COUNT: {len(self.gfns)} gfns in the table, {len(live)} works")
+            if not self.announces_early:
+                keys = [self.gfn_key(self.vcpus[w.vcpu], w.gpa) for w in live]
+                if len(set(keys)) != len(keys):
+                    wrong.append("TOK: a page of one vCPU is under way with two tokens")
+                if any(self.gfns.get(key) is None for key in keys):
+                    wrong.append(f"COUNT: {len(self.gfns)} gfns in the table, one of {len(live)} works is not among them")
         return wrong
 
     # ----------------------------------------------------------------- state

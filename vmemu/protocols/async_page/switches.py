@@ -16,7 +16,11 @@ for _name, _sheet, _text in (
     ("apf-worker-vm-reference", "B15", "workers hold the VM: the last put destroys it in a worker that waits for itself (22583f0d9c85)"),
     ("apf-flush-running", "B16", "a flush does not wait for workers that have put their references and not returned (until 3d75b8aa5c29)"),
     ("apf-flush-unlocked", "B41", "a flush from outside does not wait for the vCPU's own sequence (s390 APF_DISABLE_WAIT, 2024)"),
-    ("apf-no-barrier", "B21 B22", "no barriers between request, pending flag and halt (--store-buffer; until 6003a4201047 and late 2025)"),
+    ("apf-wake-no-barrier", "B21", "no barrier between done and who sleeps: a halted vCPU sleeps on (--store-buffer; until 6003a4201047)"),
+    ("apf-blind-delete", "B14", "the wake-all takes a gfn out of the table as pages do; it has none, and another one goes (4.19)"),
+    ("apf-mm-count", "B18", "workers hold the struct of the address space, and not the address space (until 41c22f626254)"),
+    ("apf-second-token", "", "a page that is under way is not found in the table, and gets a second token (2010, c7d28c24040b)"),
+    ("apf-one-completion", "", "one completion is taken off the list each time the vCPU looks (2010, 15096ffceabb)"),
 ):
     register(Bug(_name, ROOM, _text, _sheet))
 

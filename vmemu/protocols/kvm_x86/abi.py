@@ -43,7 +43,7 @@ NOT_PRESENT, READY_2010 = 1, 2
 #: token = id << 12 | vCPU, 32 bits; id << 12 is never 0 (since 2022; x86-apf.md 1).
 ID_SHIFT, TOKEN_MASK = 12, 0xFFFFFFFF
 
-PF_VECTOR = 14
+DF_VECTOR, PF_VECTOR = 8, 14
 CR0_PG = 1 << 31
 RFLAGS_IF = 1 << 9
 #: hflags bit 3: an STI or MOV SS was the last instruction (isa/x86_64/registers.py).

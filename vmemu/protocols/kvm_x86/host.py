@@ -20,6 +20,7 @@ from vmemu.protocols.kvm_x86 import registers
 from vmemu.protocols.kvm_x86.abi import (
     AREA,
     CR0_PG,
+    DF_VECTOR,
     FLAGS,
     HFLAGS_SHADOW,
     ID_SHIFT,
@@ -34,6 +35,10 @@ from vmemu.protocols.kvm_x86.abi import (
 
 if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
+
+
+#: Known bugs of the protocol of 2010: a ready event does not wait for the exception that is to be entered next.
+OVER_PENDING = ("kvm-two-exceptions", "kvm-blind-cancel")
 
 
 class KvmX86(AsyncPager):
@@ -66,9 +71,9 @@ class KvmX86(AsyncPager):
     def acknowledge(self, vcpu: CoreVcpu) -> None:
         actor = self.names[vcpu.id].actor
         self.words.write(actor, self.names[vcpu.id].pending, 0)
-        if self.barriers:
+        if self.request_barrier:
             self.words.fence(actor)
-        if "kvm-no-rescan" not in self.bugs and self.done[vcpu.id]:
+        if "kvm-no-rescan" not in self.bugs and self.words.read(actor, self.names[vcpu.id].done):
             self.ask(vcpu)
 
     def paging_switched(self, vcpu: CoreVcpu) -> None:
@@ -76,7 +81,7 @@ class KvmX86(AsyncPager):
         self.clear(vcpu)
 
     def _apic_enabled(self, cpu: int) -> None:
-        if self.done[cpu]:
+        if self.done[cpu] and "kvm-apic-no-rescan" not in self.bugs:
             self.ask(self.machine.vcpus[cpu])
 
     def reset_vcpu(self, vcpu: CoreVcpu) -> None:
@@ -115,13 +120,13 @@ class KvmX86(AsyncPager):
             self.ids[vcpu.id] = (self.ids[vcpu.id] + 1) & TOKEN_MASK >> ID_SHIFT
             token = self.ids[vcpu.id] << ID_SHIFT | vcpu.id
             allowed = self.ids[vcpu.id] or "kvm-token-zero" in self.bugs
-            if allowed and token != BROADCAST and self.tokens.get(token + 1) is None:
+            if allowed and token != BROADCAST and (self.tokens.get(token + 1) is None or "kvm-token-reuse" in self.bugs):
                 return token
 
     def _can_deliver(self, vcpu: CoreVcpu) -> bool:
         if not self.on[vcpu.id]:
             return False
-        if not self.en[vcpu.id] & En.SEND_ALWAYS and vcpu.get("cs") & 3 == 0:
+        if not self.en[vcpu.id] & En.SEND_ALWAYS and vcpu.get("cs") & 3 == 0 and "kvm-any-cpl" not in self.bugs:
             return False
         return bool(vcpu.get("cr0") & CR0_PG) or "kvm-paging-off" in self.bugs
 
@@ -152,8 +157,12 @@ class KvmX86(AsyncPager):
         if not self.on[vcpu.id]:
             return True
         if self.legacy:
-            return not vcpu.event_pending and self._interruptible(vcpu)
+            return (not vcpu.event_pending or not self.bugs.isdisjoint(OVER_PENDING)) and self._interruptible(vcpu)
         return (self._apic_on(vcpu.id) or "kvm-lapic-off" in self.bugs) and self._get(vcpu, TOKEN) == 0
+
+    def has_apic(self, vcpu: CoreVcpu) -> bool:
+        """Is the local APIC there, however little it does?"""
+        return bool(self.apics.bases[vcpu.id] & GLOBAL_ENABLE)
 
     def _apic_on(self, cpu: int) -> bool:
         return bool(self.apics.bases[cpu] & GLOBAL_ENABLE) and self.apics.lapics[cpu].enabled
@@ -185,9 +194,17 @@ class KvmX86(AsyncPager):
             self.apics.lapics[vcpu.id].request(self.vector[vcpu.id])
 
     def _ready_2010(self, vcpu: CoreVcpu, work: Work) -> bool:
+        if vcpu.event_pending and "kvm-blind-cancel" in self.bugs and self._get(vcpu, FLAGS) == NOT_PRESENT:
+            self._put(vcpu, FLAGS, 0)
+            vcpu.drop_event()
+            return work.wake_all or work.injected
         if not self._put(vcpu, FLAGS, READY_2010):
             return False
-        vcpu.inject_exception(PF_VECTOR, 0, work.token, 0, True)
+        if vcpu.event_pending:  # only when can_dequeue does not look: a contributory exception while delivering another
+            vcpu.drop_event()
+            vcpu.inject_exception(DF_VECTOR, 0, 0, 0, True)
+        else:
+            vcpu.inject_exception(PF_VECTOR, 0, work.token, 0, True)
         self.machine.wake(vcpu.id)
         return work.wake_all or work.injected
 

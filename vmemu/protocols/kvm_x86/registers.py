@@ -48,6 +48,8 @@ def add(host: KvmX86, board: Pc) -> None:
 def write_en(host: KvmX86, vcpu: CoreVcpu, value: int) -> None:
     """Raises RegisterFault for reserved bits, bits whose CPUID feature is absent, and an area that is not RAM."""
     wanted = En(value & 0xF)
+    if "kvm-zero-refused" in host.bugs and not host.has_apic(vcpu):
+        raise RegisterFault(f"KVM_ASYNC_PF_EN {value:#x}: no local APIC")
     if value & (EN_RESERVED_2010 if host.legacy else EN_RESERVED):
         raise RegisterFault(f"KVM_ASYNC_PF_EN {value:#x}: reserved bits")
     if En.AS_PF_VMEXIT in wanted:  # CPUID bit 10 is not offered

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * duel tasks=T pages=P passes=N shared=S kernel=0|1|2 spin=0|1 off=N rewrite=N bare=N zero=N markers=M: a few tasks go over a few
+ * pages each while somebody outside takes the pages away, and check what they find. Made for an explorer that starts thousands of
+ * runs at the line "duel: go": from there on it is short, and prints nothing but what is wrong.
+ *
+ * Task t runs on CPU t % CPUs and has P pages of its own. In every pass it counts in each: word 1 goes from pass - 1 to pass. Then
+ * it counts in S pages that all share. Word 0 of every page is MARK, by which it is known from outside.
+ *     kernel=1    the page is first read by a system call; 2: by one that must not sleep
+ *     spin=1      CPU 0 has a task more, which computes until the others are through and makes no system call
+ *     off=N       CPU 1 is taken out of service and put back N times meanwhile
+ *     rewrite=N   x86: task 1 registers its CPU anew N times, without having taken the old registration back
+ *     bare=N      x86: task 1 registers its CPU N times while its local APIC is off
+ *     zero=N      x86: task 1 takes its CPU's registration back N times while there is no local APIC, and registers again
+ *     markers=M   of the wait table, at most
+ */
+#include "user.h"
+
+#define MARK 0x6c65756420756d65ull
+#define AGET(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define AADD(p, v) __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL)
+enum { WORDS = 512, MAX_TASKS = 8, MAX_PAGES = 64 };
+enum { MSR_APIC_BASE = 0x1b, MSR_EN = 0x4b564d02, APIC_ENABLE = 1 << 11 };
+
+static u64 tasks, pages, passes, shared_pages, kernel, off, rewrite, bare, zero, cpus;
+
+/* Of all; never taken away: it has no MARK. */
+static struct {
+    u64 ready, go, through;
+} *common;
+
+static u64 *shared;
+
+static s64 hook(u64 op, u64 a, u64 b) { return syscall5(SYS_hook, op, a, b, 0, 0); }
+
+__attribute__((noreturn)) static void wrong(const char *what, u64 task, u64 page, u64 found)
+{
+    printf("duel: task %llu, %s %llu: 0x%llx\n", task, what, page, found);
+    exit(1);
+}
+
+static void look(u64 task, u64 page, u64 *p)
+{
+    if (kernel) {
+        s64 byte = hook(HOOK_ATOMIC_READ, (uptr)p, kernel == 1);
+        if (byte != *(const u8 *)p)
+            wrong("byte of page", task, page, (u64)byte);
+    }
+    if (AGET(&p[0]) != MARK)
+        wrong("page", task, page, p[0]);
+}
+
+/* What only x86 has, and other machines answer with an error. */
+static void reregister(u64 task)
+{
+    u64 en, base;
+    for (; rewrite; rewrite--)
+        if (hook(HOOK_RDMSR, MSR_EN, (uptr)&en) || hook(HOOK_WRMSR, MSR_EN, en))
+            wrong("register", task, 0, en);
+    for (; bare; bare--)
+        if (hook(HOOK_APF_NO_LAPIC, 0, 0) < 0)
+            wrong("without a local APIC", task, 0, 0);
+    for (; zero; zero--)
+        if (hook(HOOK_RDMSR, MSR_EN, (uptr)&en) || hook(HOOK_RDMSR, MSR_APIC_BASE, (uptr)&base)
+            || hook(HOOK_WRMSR, MSR_APIC_BASE, base & ~(u64)APIC_ENABLE) || hook(HOOK_WRMSR, MSR_EN, 0)
+            || hook(HOOK_WRMSR, MSR_APIC_BASE, base) || hook(HOOK_WRMSR, MSR_EN, en))
+            wrong("taking the registration back", task, 0, en);
+}
+
+static void work(u64 task)
+{
+    u64 *memory = mmap(pages * PAGE_SIZE, UPROT_READ | UPROT_WRITE);
+    if (!memory || setcpus(1ull << task % cpus))
+        wrong("no memory or no CPU", task, task % cpus, 0);
+    for (u64 i = 0; i < pages; i++)
+        memory[i * WORDS] = MARK;
+    AADD(&common->ready, 1);
+    while (!AGET(&common->go))
+        yield();
+    for (u64 pass = 1; pass <= passes; pass++) {
+        for (u64 i = 0; i < pages; i++) {
+            u64 *p = memory + i * WORDS;
+            look(task, i, p);
+            if (p[1] != pass - 1)
+                wrong("count of page", task, i, p[1]);
+            p[1] = pass;
+        }
+        for (u64 i = 0; i < shared_pages; i++) {
+            look(task, i, shared + i * WORDS);
+            AADD(&shared[i * WORDS + 1], 1);
+        }
+        if (task == 1 && pass == 1)
+            reregister(task);
+    }
+    AADD(&common->through, 1);
+    exit(0);
+}
+
+/* Computes, and hears of the others by memory alone. */
+static void spin(void)
+{
+    setcpus(1);
+    AADD(&common->ready, 1);
+    while (!AGET(&common->go))
+        yield();
+    while (AGET(&common->through) < tasks)
+        ;
+    exit(0);
+}
+
+static void start(void (*child)(u64), u64 n)
+{
+    int pid = fork();
+    if (pid == 0)
+        child(n);
+    if (pid < 0)
+        wrong("no task", n, 0, (u64)pid);
+}
+
+static void spinner(u64 n)
+{
+    (void)n;
+    spin();
+}
+
+int main(int argc, char **argv)
+{
+    struct sysinfo info;
+    bool spinning = arg_u64(argc, argv, "spin", 0), good = true;
+    u64 markers = arg_u64(argc, argv, "markers", 0);
+    tasks = arg_u64(argc, argv, "tasks", 2), pages = arg_u64(argc, argv, "pages", 2), passes = arg_u64(argc, argv, "passes", 1);
+    shared_pages = arg_u64(argc, argv, "shared", 1), kernel = arg_u64(argc, argv, "kernel", 0), off = arg_u64(argc, argv, "off", 0);
+    rewrite = arg_u64(argc, argv, "rewrite", 0), bare = arg_u64(argc, argv, "bare", 0), zero = arg_u64(argc, argv, "zero", 0);
+    sysinfo(&info);
+    cpus = info.boot_ncpu;
+    if (tasks < 1 || tasks > MAX_TASKS || pages > MAX_PAGES || shared_pages > MAX_PAGES)
+        wrong("too many, at most", MAX_TASKS, MAX_PAGES, 0);
+    common = mmap(PAGE_SIZE, UPROT_READ | UPROT_WRITE | UPROT_SHARED);
+    shared = shared_pages ? mmap(shared_pages * PAGE_SIZE, UPROT_READ | UPROT_WRITE | UPROT_SHARED) : NULL;
+    if (!common || (shared_pages && !shared))
+        wrong("no memory", 0, 0, 0);
+    for (u64 i = 0; i < shared_pages; i++)
+        shared[i * WORDS] = MARK;
+    common->go = 0;
+    for (u64 t = 1; t <= tasks; t++)
+        start(work, t);
+    if (spinning)
+        start(spinner, 0);
+    while (AGET(&common->ready) < tasks + spinning)
+        yield();
+    if (markers)
+        hook(HOOK_MARKERS, markers, 0);
+    printf("duel: go\n");
+    AADD(&common->go, 1);
+    for (; off; off--)
+        if (hook(HOOK_CPU_ONLINE, 1, 0) || hook(HOOK_CPU_ONLINE, 1, 1))
+            wrong("CPU out of service", 0, 1, 0);
+    for (u32 status; wait(&status) > 0;)
+        good &= status == 0;
+    for (u64 i = 0; i < shared_pages; i++)
+        if (shared[i * WORDS + 1] != tasks * passes)
+            wrong("count of shared page", 0, i, shared[i * WORDS + 1]);
+    return !good;
+}
