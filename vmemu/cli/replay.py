@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from vmemu.machine.recording import Replay
 
 DIFFERS = 5
-_TIME = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
-
 EPILOG = """\b
 Examples:
   vmemu boot tasks --smp 4 --seed 7 --record run.rec
@@ -36,28 +33,6 @@ Exit status: 0 the replay is the recorded run, or --to was reached; 2 the file c
 """
 
 
-def parse_target(text: str) -> Callable[[Machine], bool] | int:
-    """``--to``: an instruction index, or a condition that stays true once it is. Raises ConfigError."""
-    from vmemu.core import COUNTERS
-
-    if re.fullmatch(r"[0-9]{1,18}", text):
-        return int(text)
-    if match := re.fullmatch(r"([0-9]{1,15})(\.[0-9]{1,9})?(ns|us|ms|s)", text):
-        at = round(float(match[1] + (match[2] or "")) * _TIME[match[3]])
-        return lambda machine: machine.instant() >= at
-    name, _, rest = text.partition(":")
-    if name == "output" and rest:
-        wanted = rest.encode()
-        return lambda machine: wanted in machine.console.output
-    if name in COUNTERS and re.fullmatch(r"[1-9][0-9]{0,14}|", rest):
-        count = int(rest or 1)
-        return lambda machine: sum(v.counters()[name] for v in machine.vcpus) >= count
-    raise ConfigError(
-        f"--to {text}: must be an instruction index, a time like 1.5ms, output:TEXT, or EVENT:K with an EVENT of "
-        + " ".join(COUNTERS)
-    )
-
-
 @click.command(epilog=EPILOG)
 @click.argument("file")
 @click.option("--to", "target", metavar="INSN|TIME|EVENT", help="Stop there and say where that is.")
@@ -65,11 +40,12 @@ def parse_target(text: str) -> Callable[[Machine], bool] | int:
 def replay(file: str, target: str | None, trace: str | None) -> int:
     """Run the run recorded in FILE again and compare it with what was recorded."""
     from vmemu.machine.recording import Replay
+    from vmemu.machine.target import parse_target
 
     trace_option.check(trace)
     if trace is not None and target is not None:
         raise ConfigError("--trace shows the whole run: leave --to out")
-    until = None if target is None else parse_target(target)
+    until = None if target is None else parse_target(target, "--to")
     line = StatusLine("replay")
     run = Replay(file, console=line.guest_output if until is None else None)
     try:
