@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -139,6 +139,8 @@ class Injector:
         self.rules: dict[str, list[Rule]] = {}
         self.counts: dict[str, int] = {}
         self.fired: list[str] = []
+        #: Asked about each event for which no rule decides: event, key. An explorer's way in.
+        self.ask: Callable[[str, int | None], Action | None] | None = None
         for rule in rules:
             self.add(rule)
 
@@ -160,10 +162,20 @@ class Injector:
         count = self.counts[event] = self.counts.get(event, 0) + 1
         for rule in self.rules.get(event, ()):
             if rule.key == key if rule.key is not None else rule.count in (0, count):
-                if len(self.fired) < 1000:  # a log for people, bounded
-                    self.fired.append(f"{event}:{count}:{rule.action}")
-                return rule.action
-        return None
+                return self._log(event, rule.action)
+        if self.ask is None or (action := self.ask(event, key)) is None:
+            return None
+        return self._log(event, action)
+
+    def _log(self, event: str, action: Action) -> Action:
+        if len(self.fired) < 1000:  # for people, bounded
+            self.fired.append(f"{event}:{self.counts[event]}:{action}")
+        return action
+
+    @property
+    def idle(self) -> bool:
+        """Nothing can go wrong: its counts are of no interest to anybody."""
+        return not self.rules and self.ask is None
 
     def save(self) -> dict[str, Any]:
         return {"version": 1, "counts": dict(self.counts), "fired": list(self.fired)}

@@ -50,7 +50,8 @@ class BootOptions:
     memory, resident: sizes as text; resident None = all of memory. store: "ram:", "file:PATH". latency: preset or "85us".
     seed, pct ("DEPTH[:SEED[:STEPS]]"), choices (a printed list): who decides; at most one of them.
     pin: "LO-HI" ranges that are never paged out. bugs, inject: names and rules. console: called with output.
-    keep_zeros: pages of zeros go to the store as any other page does.
+    keep_zeros: pages of zeros go to the store as any other page does. slice: longest turn of a lone vCPU, in cycles: what is
+    to happen between two turns happens at least so often, and the guest sees no difference.
     cmo: "off" has a pseries platform offer no over-commitment. bolt: "none" leaves what the kernel declares unpinned.
     apf: profile of asynchronous page faults; store_buffer: host threads' stores wait, as Choices decide. vas: who owns the
     accelerator switchboard. tce: profile of the DMA windows' hypercalls ("auto": as the image asks); tce_real_mode: "on" or
@@ -83,6 +84,7 @@ class BootOptions:
     tce_pages: str = "vmemmap"
     tce_away: str = "busy"
     keep_zeros: bool = False
+    slice: int | None = None
     console: Callable[[bytes], None] | None = None
 
 
@@ -202,6 +204,8 @@ def build(options: BootOptions, isa: str, choices: Choices) -> Machine:
         raise ConfigError(f"--smp {options.smp}: 1 to 16 vCPUs")
     if options.max_cycles is not None and options.max_cycles <= 0:
         raise ConfigError("--max-cycles must be positive")
+    if options.slice is not None and options.slice <= 0:
+        raise ConfigError("a turn's length must be positive")
     spec, latency = parse_store(options.store), parse_latency(options.latency)
     injector = Injector.parse(options.inject)
     options = replace(options, bugs=bug_registry.canonical(options.bugs))
@@ -216,6 +220,7 @@ def build(options: BootOptions, isa: str, choices: Choices) -> Machine:
         machine = Machine(board, core, memory, memory_size, console=Console(options.console), smp=options.smp,
                           choices=choices, max_cycles=options.max_cycles)
         machine.options = options
+        machine.slice = options.slice or machine.slice
         machine.facilities = make_all(machine, options)
     except BaseException:
         memory.close()

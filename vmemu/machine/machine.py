@@ -59,6 +59,8 @@ class Machine:
         self.choices = Choices() if choices is None else choices  # one that has decided nothing yet is false
         self.queue = EventQueue()
         self.max_cycles = max_cycles
+        #: Longest turn of a lone vCPU, in cycles.
+        self.slice = SLICE
         self.guest_status: int | None = None
         self.result: RunResult | None = None
         self._powered_off = False
@@ -359,6 +361,13 @@ class Machine:
                 return end
         return None
 
+    def turn(self) -> tuple[int, str] | None:
+        """One turn of one vCPU with what its exit asks for, or a jump of the clock to the next event; how the run ended, if it did."""
+        end = self._turn(None)
+        while end is None and self._turn_open is not None:
+            end = self._turn(None)
+        return end
+
     def _turn(self, stop_vcpu: int | None = 0, insn_limit: int = NO_LIMIT) -> tuple[int, str] | None:
         """One run of one vCPU, and its exit served. `insn_limit` is of vCPU `stop_vcpu`; None: of all together."""
         if self._turn_open is not None:  # what an exact stop interrupted goes on: no event, no decision in between
@@ -429,7 +438,7 @@ class Machine:
 
     def _limit(self, now: int, ready: int, deadline: int | None) -> int:
         """End of a turn that begins at `now` (CYC) while so many vCPUs want to run."""
-        turn = SLICE
+        turn = self.slice
         if ready > 1:
             turn = QUANTUM if self.choices.is_default else QUANTUM >> 2 * self.choices.choose("quantum", 4)
         limit = now + turn * CYC

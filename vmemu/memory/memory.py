@@ -208,7 +208,7 @@ class Memory:
         self._owned |= frozenset(self._owner)
         return {
             "version": 1, "free": list(self._free), "next": self._next, "owner": dict(self._owner), "owned": self._owned,
-            "injector": self.injector.save() if self.injector.rules else None, "last_error": self.last_error,
+            "injector": None if self.injector.idle else self.injector.save(), "last_error": self.last_error,
         }  # fmt: skip
 
     def load(self, state: dict[str, Any]) -> None:
