@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the environment may do between two turns: commands of the machine's owner, chosen by the explorer.
+
+An action names the command that is to be given now; the machine carries it out as `vmemu ctl` would have it do, so that
+models see it and recordings hold it. What it is about (which page, which vCPU) is a decision of its own, ``act.NAME``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vmemu.core import PageFlag, PageState, ffi, lib
+from vmemu.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vmemu.machine.machine import Machine
+
+#: ask(kind, options) -> index, 0 for the most obvious.
+Ask = Callable[[str, int], int]
+#: propose(machine, ask) -> a command of the machine's owner, or None when there is nothing to be done now.
+Propose = Callable[["Machine", Ask], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that an environment may do."""
+
+    name: str
+    text: str
+    propose: Propose
+
+
+ACTIONS: dict[str, Action] = {}
+
+
+def register(name: str, text: str, propose: Propose) -> Action:
+    """Make an action known, those of users as well."""
+    if name in ACTIONS:
+        raise ValueError(f"action {name} registered twice")
+    ACTIONS[name] = Action(name, text, propose)
+    return ACTIONS[name]
+
+
+def find(names: tuple[str, ...]) -> tuple[Action, ...]:
+    """Raises ConfigError for one that is not known."""
+    unknown = [name for name in names if name not in ACTIONS]
+    if unknown:
+        raise ConfigError(f"action {unknown[0]!r} is not known; known are {' '.join(sorted(ACTIONS))}")
+    return tuple(ACTIONS[name] for name in names)
+
+
+#: Pages that eviction chooses among: those that came into memory last.
+_PAGES = 8
+
+
+def youngest(machine: Machine, most: int = _PAGES) -> list[int]:
+    """Guest-physical addresses of resident pages that may be paged out, the one that came last first."""
+    core = machine.core
+    head = ffi.new("struct saved_memory *")
+    frames, free = ffi.new("uint32_t[]", 2 * int(core.ptr.nframes)), ffi.new("uint32_t[]", max(int(core.ptr.nfree), 1))
+    lib.persist_memory_save(core.ptr, head, frames, free)
+    words = memoryview(ffi.buffer(frames)).cast("I")
+    found = []
+    for _, index in sorted(zip(words[1::2], words[::2], strict=True), reverse=True):
+        if index < core.ptr.npages and not core.page(index).flags & PageFlag.PINNED and core.page(index).state == PageState.RESIDENT:
+            found.append(core.gpa(index))
+            if len(found) == most:
+                break
+    return found
+
+
+def _evict(machine: Machine, ask: Ask) -> str | None:
+    pages = youngest(machine)
+    return f"evict {pages[ask('act.evict', len(pages))]:#x}" if pages else None
+
+
+register("evict", "a page that may be paged out goes to the store: one of the eight that came last", _evict)
+
+
+def evict(machine: Machine, words: list[str]) -> str:
+    """``evict GPA``: the page goes to the store. Raises ConfigError, EngineError for a page that is pinned or in use."""
+    gpa = int(words[0], 0)
+    index = machine.core.index(gpa)
+    memory = machine.memory
+    if machine.core.page(index).state != PageState.RESIDENT:
+        return f"page {gpa:#x} is not resident"
+    if memory.store is not None or lib.s2_swap_out(machine.core.ptr, index) != 0:
+        raise ConfigError(f"page {gpa:#x} cannot be paged out")
+    return f"page {gpa:#x} is in the store"

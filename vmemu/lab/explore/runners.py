@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who runs executions: this process, or several. Either way they come back in the order of their plans."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
+
+from vmemu.errors import ConfigError, VmemuError
+from vmemu.lab.explore.decisions import Plan
+from vmemu.lab.explore.execution import Execution
+
+#: Plans that a process takes at a time.
+_CHUNK = 8
+_LOOK_S = 0.1
+
+
+class Executor(Protocol):
+    """Something to explore: `execution.Explorer` is one."""
+
+    def run(self, plan: Plan) -> Execution: ...
+    def close(self) -> None: ...
+
+
+class Runner(ABC):
+    """Runs plans. `stopped` is asked now and then; once it says yes, `results` ends early."""
+
+    @abstractmethod
+    def results(self, plans: Sequence[Plan], stopped: Callable[[], bool]) -> Iterator[Execution]:
+        """In the order of the plans, at least up to the first with a violation."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class Here(Runner):
+    """In this process."""
+
+    def __init__(self, make: Callable[[], Executor]) -> None:
+        self.executor = make()
+
+    def results(self, plans: Sequence[Plan], stopped: Callable[[], bool]) -> Iterator[Execution]:
+        for plan in plans:
+            if stopped():
+                return
+            yield self.executor.run(plan)
+
+    def close(self) -> None:
+        self.executor.close()
+
+
+def _serve(make: Callable[[], Executor], connection: Connection) -> None:
+    """A worker process: chunks of plans in, chunks of executions out. Ctrl-C is for its parent, which then closes the line."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        executor = make()
+        connection.send(None)
+        while (job := connection.recv()) is not None:
+            number, plans = job
+            connection.send((number, [executor.run(plan) for plan in plans]))
+    except (EOFError, BrokenPipeError):
+        return
+    except VmemuError as error:
+        connection.send(error)
+    except Exception:
+        connection.send(traceback.format_exc())
+
+
+class Pool(Runner):
+    """In `jobs` processes, each with a machine of its own."""
+
+    def __init__(self, make: Callable[[], Executor], jobs: int) -> None:
+        if "fork" not in multiprocessing.get_all_start_methods():
+            raise ConfigError("--jobs needs a system that can fork")
+        context = multiprocessing.get_context("fork")  # a scenario is code: it cannot be sent
+        self._lines: list[Connection] = []
+        self._processes = []
+        for _ in range(jobs):
+            mine, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(make, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            self._lines.append(mine)
+            self._processes.append(process)
+        #: Workers that have nothing to do; they say so once they have booted.
+        self._free: list[Connection] = []
+
+    def _receive(self, line: Connection) -> Any:
+        try:
+            answer = line.recv()
+        except EOFError:
+            raise VmemuError("a worker process ended by itself") from None
+        if isinstance(answer, VmemuError):
+            raise answer
+        if isinstance(answer, str):
+            raise RuntimeError(f"in a worker process:\n{answer}")
+        self._free.append(line)
+        return answer
+
+    def results(self, plans: Sequence[Plan], stopped: Callable[[], bool]) -> Iterator[Execution]:
+        chunks = [plans[i : i + _CHUNK] for i in range(0, len(plans), _CHUNK)]
+        done: dict[int, list[Execution]] = {}
+        sent = given = 0
+        end = len(chunks)  # no chunk from here on is of interest: one before it has a violation
+        try:
+            while given < end:
+                if stopped():
+                    return
+                while self._free and sent < end:
+                    self._free.pop().send((sent, chunks[sent]))
+                    sent += 1
+                busy = [line for line in self._lines if line not in self._free]
+                for line in wait(busy, _LOOK_S):
+                    assert isinstance(line, Connection)
+                    answer = self._receive(line)
+                    if answer is not None:
+                        done[answer[0]] = answer[1]
+                        if any(execution.violations for execution in answer[1]):
+                            end = min(end, answer[0] + 1)
+                while given in done:
+                    yield from done.pop(given)
+                    given += 1
+        finally:
+            if sent > given + len(done):  # nobody waits for these any more: they must not be taken for answers to the next plans
+                self.close()
+
+    def close(self) -> None:
+        for line in self._lines:
+            line.close()
+        for process in self._processes:
+            process.terminate()
+            process.join()
+        self._lines.clear()
+        self._processes.clear()
+        self._free.clear()
