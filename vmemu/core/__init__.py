@@ -550,8 +550,10 @@ class CoreMachine:
     def dma_write(self, pid: int, ea: int, data: bytes) -> tuple[int, DmaEnd, int]:
         """As `dma_read`, the other way round: bytes written, how it ended, gpa."""
         out = ffi.new("uint64_t[2]")
-        n = lib.ppc64_dma(self.ptr, pid, ea, ffi.from_buffer(data), len(data), True, out)
-        return int(n), DmaEnd(int(out[0])), int(out[1])
+        n = int(lib.ppc64_dma(self.ptr, pid, ea, ffi.from_buffer(data), len(data), True, out))
+        if self.observe is not None and n:
+            self.observe(Seen(What.DMA_WRITE, -1, ea, pid, data=bytes(data[:n])))
+        return n, DmaEnd(int(out[0])), int(out[1])
 
     def page(self, index: int) -> Any:
         """The C struct s2_page of a page: state, flags, frame, slot, crc."""

@@ -36,6 +36,8 @@ class What(IntEnum):
     ONLINE = 19  # started or taken away: 1, 0
     COMMAND = 20  # the machine's owner gave a command; data: its text
     TURN = 21  # the end of a turn of the run loop: number of turns
+    DMA_WRITE = 22  # a device stored through a translation: address, whose (PID or LIOBN), error (0: none); data: what it stored
+    DMA_READ = 23  # a device loaded through one: the same; data: what it got
 
 
 class Fate(IntEnum):

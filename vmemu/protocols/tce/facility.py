@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vmemu.core import PageFlag, PageState
+from vmemu.core.observe import Seen, What
 from vmemu.devices import cas
 from vmemu.devices.base import State
 from vmemu.devices.netcard import Bridge, DmaError, NetCard
@@ -47,6 +48,10 @@ class TceBridge(Bridge):
 
     def _move(self, address: int, data: Any, size: int, write: bool) -> None:
         error, done = self._host.dma(self._liobn, address, data, size, write=write)
+        observe = self._host.observer()
+        if observe is not None:
+            what = What.DMA_WRITE if write else What.DMA_READ
+            observe(Seen(what, -1, address, self._liobn, error, bytes(ffi.buffer(data, done))))
         if error:
             raise DmaError(error, (address + done) & (1 << 64) - 1)
 

@@ -14,6 +14,7 @@ from vmemu.protocols.tce.wire import Marker, Refusal, Token
 
 if TYPE_CHECKING:
     from vmemu.core import CoreMachine
+    from vmemu.core.observe import Observer
 
 try:
     from vmemu.protocols.tce import _tce  # type: ignore[attr-defined]
@@ -211,6 +212,10 @@ class Host:
         cpu.marker, cpu.num, cpu.total, cpu.list_page, cpu.stray = Marker.NONE, 0, 0, 0, 0
 
     # ------------------------------------------------------------------ DMA
+    def observer(self) -> Observer | None:
+        """Who watches the machine."""
+        return None if self._core is None else self._core.observe
+
     def cached(self) -> list[list[int]]:
         """The bridge's cache: place, LIOBN, page, device's side of each entry that is valid."""
         ptr = self.ptr
