@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import unicorn
@@ -49,14 +49,16 @@ class Guest(bare.Guest):
 
 @dataclass(frozen=True)
 class Trace:
-    """What plain Unicorn did: the address of each instruction, the assembler's registers, and memory."""
+    """What plain Unicorn did: the address of each instruction, the assembler's registers, memory, and with `accesses` each access:
+    index of its instruction, "r" or "w", address, size."""
 
     pcs: list[int]
     registers: tuple[int, ...]
     memory: bytes
+    accesses: list[tuple[int, str, int, int]] = field(default_factory=list)
 
 
-def trace(isa: str, code: bytes, *, pages: int = 512, fill: int = 0) -> Trace:
+def trace(isa: str, code: bytes, *, pages: int = 512, fill: int = 0, accesses: bool = False) -> Trace:
     """Run on Unicorn's own Python binding with a hook on every instruction: an independent count."""
     arch, mode = {
         "x86_64": (unicorn.UC_ARCH_X86, unicorn.UC_MODE_64),
@@ -82,6 +84,13 @@ def trace(isa: str, code: bytes, *, pages: int = 512, fill: int = 0) -> Trace:
         pcs.append(address)
 
     uc.hook_add(unicorn.UC_HOOK_CODE, on_insn)
+    seen: list[tuple[int, str, int, int]] = []
+
+    def on_access(_: Any, kind: int, address: int, size: int, value: int, user: object) -> None:
+        seen.append((len(pcs) - 1, "w" if kind == unicorn.UC_MEM_WRITE else "r", address, size))
+
+    if accesses:
+        uc.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, on_access)
     if isa == "ppc64":
 
         def on_intr(engine: Any, number: int, user: object) -> None:
@@ -95,4 +104,4 @@ def trace(isa: str, code: bytes, *, pages: int = 512, fill: int = 0) -> Trace:
     const, prefix = {"x86_64": (x86_const, "X86"), "arm64": (arm64_const, "ARM64"), "ppc64": (ppc_const, "PPC")}[isa]
     names = ASSEMBLERS[isa].regs if isa != "ppc64" else [r[1:] for r in ASSEMBLERS[isa].regs]
     registers = tuple(uc.reg_read(getattr(const, f"UC_{prefix}_REG_{n.upper()}")) for n in names)
-    return Trace(pcs, registers, bytes(uc.mem_read(base, pages * PAGE_SIZE)))
+    return Trace(pcs, registers, bytes(uc.mem_read(base, pages * PAGE_SIZE)), seen)

@@ -40,7 +40,7 @@ EVENT_LAYOUT = struct.Struct("=4QI2H3Q")
 class ExitKind(IntEnum):
     """Why `CoreVcpu.run` returned (core.h, enum exit_kind)."""
 
-    NONE, LIMIT, STAGE2, HALT, HCALL, IRQ_WINDOW, MEM_ERROR, FATAL, STOP, ERROR = range(10)
+    NONE, LIMIT, STAGE2, HALT, HCALL, IRQ_WINDOW, MEM_ERROR, FATAL, STOP, ERROR, DEBUG = range(11)
 
 
 class IoKind(IntEnum):
@@ -89,6 +89,25 @@ class Pending(IntEnum):
     """Kinds of events that the engine enters before the next instruction."""
 
     NONE, PAGE_FAULT, EXCEPTION, IRQ, MEM_ERROR = range(5)
+
+
+class TrapKind(IntEnum):
+    """Why a run stopped with a DEBUG exit (core.h, enum trap_kind)."""
+
+    NONE, BREAK, WATCH, ASKED = range(4)
+
+
+class CoreTrap(NamedTuple):
+    """core.h, struct trap. access: 1 read, 2 write. vcpu: NO_VCPU for the host's own doing."""
+
+    kind: TrapKind
+    vcpu: int
+    pc: int
+    va: int
+    gpa: int
+    size: int
+    access: int
+    by_host: bool
 
 
 #: Names of `vcpu.count` (core.h, enum counter).
@@ -364,6 +383,18 @@ class CoreVcpu:
         return bool(lib.vcpu_runnable(self.ptr))
 
     # ------------------------------------------------------------------ run
+    def pass_break(self) -> None:
+        """A breakpoint at the instruction where it stands does not stop it there."""
+        lib.debug_pass(self.ptr)
+
+    def stop_at(self, insns: int, cycles: int, settled: bool, pc: int) -> None:
+        """A DEBUG exit where index, time and place are these: instants that an instruction limit alone cannot name."""
+        lib.debug_until(self.ptr, True, insns, cycles, settled, pc)
+
+    def stop_nowhere(self) -> None:
+        """Takes `stop_at` back."""
+        lib.debug_until(self.ptr, False, 0, 0, False, 0)
+
     def run(self, cycle_limit: int = NO_LIMIT, insn_limit: int = NO_LIMIT) -> Exit:
         """Run until an exit; limits are absolute values of `cycles` and `insns`.
 
@@ -630,6 +661,39 @@ class CoreMachine:
 
     def drop_snapshot(self, snapshot: CoreSnapshot) -> None:
         _check(lib.snap_drop(self.ptr, snapshot.ptr))
+
+    # ---------------------------------------------------------------- traps
+    def set_break(self, va: int, on: bool) -> None:
+        """An exact stop (DEBUG exit) before the instruction at `va`, on every vCPU. Raises EngineError: too many, or not there."""
+        _check(lib.debug_break(self.ptr, va, on))
+
+    def add_watch(self, gpa: int, size: int, access: int) -> int:
+        """A DEBUG exit before accesses (1 reads, 2 writes, 3 both) to these bytes of RAM; its number. Raises EngineError."""
+        number = int(lib.debug_watch(self.ptr, gpa, size, access))
+        _check(number)
+        return number
+
+    def remove_watch(self, number: int) -> None:
+        lib.debug_unwatch(self.ptr, number)
+
+    def switch_traps(self, on: bool) -> None:
+        """Off: nothing traps until they are switched on again."""
+        lib.debug_switch(self.ptr, on)
+
+    def stop_soon(self) -> None:
+        """A DEBUG exit at the end of the block that runs, or at once in the next run."""
+        lib.debug_ask(self.ptr)
+
+    def take_trap(self) -> CoreTrap | None:
+        """The trap that nobody has taken yet."""
+        t = ffi.new("struct trap *")
+        if not lib.debug_take(self.ptr, t):
+            return None
+        return CoreTrap(TrapKind(t.kind), int(t.vcpu), int(t.pc), int(t.va), int(t.gpa), int(t.size), int(t.access), bool(t.by_host))
+
+    def code_written(self, gpa: int, size: int) -> None:
+        """The host has changed the guest's program: what a vCPU is amid is decoded anew."""
+        lib.debug_code_written(self.ptr, gpa, size)
 
     # --------------------------------------------------------------- events
     def enable_ring(self, log2: int = 16, on_full: Callable[[], None] | None = None) -> None:

@@ -409,7 +409,7 @@ class Machine:
                 if not vcpu.runnable:
                     return None
             ex = vcpu.run(limit, insn_limit)
-            if ex.kind is ExitKind.LIMIT and ex.nr:
+            if (ex.kind is ExitKind.LIMIT and ex.nr) or ex.kind is ExitKind.DEBUG:
                 self._turn_open = vcpu.id, limit
                 return None
             end = self._serve(vcpu, ex)

@@ -101,6 +101,8 @@ u32 machine_copy(struct machine *m, u64 gpa, void *buf, u32 len, bool write)
             memcpy(p, (u8 *)buf + done, n);
         else
             memcpy((u8 *)buf + done, p, n);
+        if (write)
+            debug_host(m, NULL, 0, gpa, n, WATCH_WRITE);
         done += n;
         gpa += n;
     }

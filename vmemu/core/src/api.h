@@ -21,6 +21,16 @@ u32 machine_copy(struct machine *, u64 gpa, void *buf, u32 len, bool write);  /*
 enum dma_end { DMA_DONE, DMA_TABLE, DMA_ZERO, DMA_AWAY, DMA_LOST, DMA_NOT_RAM, DMA_UNMAPPED, DMA_RIGHTS };
 /* Bytes copied between `buf` and effective address `ea` of a process; out: enum dma_end, gpa. Only for ppc64 machines. */
 u64 ppc64_dma(struct machine *, u32 pid, u64 ea, void *buf, u64 len, bool write, u64 out[2]);
+/* debug.c */
+int debug_break(struct machine *, u64 va, bool set);
+int debug_watch(struct machine *, u64 gpa, u64 size, u32 access);   /* its number, or -1 */
+void debug_unwatch(struct machine *, u32 number);
+void debug_switch(struct machine *, bool on);                  /* off: nothing traps, what is set stays */
+void debug_pass(struct vcpu *);                                /* a breakpoint where it stands now does not stop it at once */
+void debug_until(struct vcpu *, bool set, u64 insns, u64 cycles, bool settled, u64 pc);
+void debug_ask(struct machine *);                              /* stop at the next block */
+bool debug_take(struct machine *, struct trap *out);           /* the trap that nobody has taken yet */
+void debug_code_written(struct machine *, u64 gpa, u64 size);
 int machine_ring(struct machine *, u32 log2, void (*full)(void *), void *ctx);
 void machine_tasks(struct machine *, u64 gpa, u32 n);           /* the guest's array of running tasks */
 /* A protocol's event; vcpu -1: the host's own; cycles ~0: now. */

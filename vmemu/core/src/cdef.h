@@ -92,6 +92,16 @@ uint8_t *s2_ptr(struct machine *, uint64_t gpa, bool write);
 
 uint32_t machine_copy(struct machine *, uint64_t gpa, void *buf, uint32_t len, bool write);
 uint64_t ppc64_dma(struct machine *, uint32_t pid, uint64_t ea, void *buf, uint64_t len, bool write, uint64_t *out);
+struct trap { uint32_t kind, vcpu, access, size; uint64_t pc, va, gpa; bool by_host; };
+int debug_break(struct machine *, uint64_t va, bool set);
+int debug_watch(struct machine *, uint64_t gpa, uint64_t size, uint32_t access);
+void debug_unwatch(struct machine *, uint32_t number);
+void debug_switch(struct machine *, bool on);
+void debug_pass(struct vcpu *);
+void debug_until(struct vcpu *, bool set, uint64_t insns, uint64_t cycles, bool settled, uint64_t pc);
+void debug_ask(struct machine *);
+bool debug_take(struct machine *, struct trap *out);
+void debug_code_written(struct machine *, uint64_t gpa, uint64_t size);
 int machine_ring(struct machine *, uint32_t log2, void (*full)(void *), void *ctx);
 void machine_tasks(struct machine *, uint64_t gpa, uint32_t n);
 void machine_event(struct machine *, int64_t vcpu, uint64_t cycles, uint32_t kind, uint64_t a, uint64_t b, uint64_t c);

@@ -68,6 +68,7 @@ static bool copy(struct vcpu *v, u64 ea, struct vm_exit *ex)
         ex->gpa = gpa, ex->gva = ea, ex->access = ACC_READ;
         return false;
     }
+    debug_host(v->m, v, ea, gpa, sizeof s->copy, WATCH_READ);
     memcpy(s->copy, from, sizeof s->copy);
     for (u32 i = 0; i < COPY_BYTES / 8; i++)            /* numbers, as registers.py shows them */
         s->copy[i] = be64(s->copy[i]);

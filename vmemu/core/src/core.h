@@ -14,6 +14,7 @@
  *   engine.c    the block hook: counting, limits, remainders of blocks
  *   vcpu.c      machines and vCPUs: opening Unicorn, device windows, address hooks
  *   run.c       run loop and exits
+ *   debug.c     traps of a debugger: breakpoints, watchpoints
  *   turns.c     which vCPUs may run
  *   snapshot.c  snapshots in memory
  *   arch_<isa>  walk_<isa>.c  decode_<isa>.c  entry_<isa>.c  sense_<isa>.c behind `struct arch`
@@ -238,7 +239,8 @@ enum exit_kind {
     EXIT_MEM_ERROR,                                     /* store failed: Python decides how to tell the guest (gpa, gva, access) */
     EXIT_FATAL,                                         /* triple fault, unhandled exception without vector: `why` */
     EXIT_STOP,                                          /* a device asked to stop */
-    EXIT_ERROR                                          /* engine failure: core_error() */
+    EXIT_ERROR,                                         /* engine failure: core_error() */
+    EXIT_DEBUG                                          /* a debugger's trap, amid a turn: no part of the path */
 };
 enum stage2 { STAGE2_ENTERING = 1, STAGE2_REPEATED = 2 };  /* bits: needed to enter an exception; its gfn is in the table of gfns */
 struct vm_exit {
@@ -262,6 +264,22 @@ enum io_kind { IO_MMIO_READ, IO_MMIO_WRITE, IO_PORT_IN, IO_PORT_OUT, IO_REG_READ
 #define IO_X86_PAGING (IO_X86_CR8 + 1)                  /* IO_REG_WRITE: CR0.PG is about to change; only while `paged` */
 enum io_result { IO_OK, IO_FAULT, IO_STOP };            /* FAULT: #GP / UNDEF / program interrupt; STOP: exit run loop after this instruction */
 typedef int (*io_fn)(void *ctx, u32 vcpu, int kind, u64 addr, u32 size, u64 *value);
+
+/* ----------------------------------------------------------------- debug */
+#define MAX_BREAKS 256
+#define MAX_WATCHES 64                                  /* a set of them is a u64 */
+enum { WATCH_READ = 1, WATCH_WRITE = 2 };
+enum trap_kind { TRAP_NONE, TRAP_BREAK, TRAP_WATCH, TRAP_ASKED };
+struct watch { u64 gpa, size; u32 access; };            /* access 0: unused */
+struct trap { u32 kind, vcpu, access, size; u64 pc, va, gpa; bool by_host; };   /* by_host: it was no instruction's own access, and it is made */
+struct debug {
+    struct table breaks;                                /* address + 1 */
+    struct watch watch[MAX_WATCHES];
+    u8 *pages;                                          /* of each page: accesses that some watch wants */
+    struct trap trap, pending;                          /* the last one told; one that is told at the next block, while `stop` */
+    bool stop, off;
+};
+struct debug_place { bool set; u64 insns, pc; };        /* before one instruction, once */
 
 /* --------------------------------------------------------------- machine */
 #define MAX_ANSWERS 16                                  /* hypercalls answered without an exit */
@@ -304,6 +322,8 @@ struct machine {
     /* rooms above (public.h) */
     struct answer { u32 nr; hcall_fn fn; void *ctx; } answers[MAX_ANSWERS]; u32 nanswers;
     const struct frame_watch *watch; void *watch_ctx;
+    const u8 *watched;                                  /* debug.pages while there is a watch that is on */
+    struct debug debug;
 };
 static inline void event(struct machine *m, struct vcpu *v, u32 kind, u64 a, u64 b, u64 c)
 {
@@ -382,6 +402,19 @@ struct vcpu {
     bool invalid;                                       /* from UC_HOOK_INSN_INVALID */
     bool trapped;                                       /* vcpu_trap_here() */
     struct table code_hooks;
+    /* debug.c */
+    u32 trap_kind;                                      /* why a callback of its stopped the run */
+    struct trap watch_hit;
+    struct debug_place passed, until, inspect;          /* a break that was told; debug_until(); an instruction to be run alone */
+    u64 until_cycles; bool until_settled;
+    bool inspecting;                                    /* it runs now */
+    u64 inspect_passed;                                 /* watches that were told for it */
+    u32 inspect_spill;                                  /* bytes of an access that lie on the page that is filled next */
+#define INSPECT_PAGES 64
+    u64 inspect_va[INSPECT_PAGES];                      /* by page, modulo: what it is called */
+    uc_hook inspect_hook;
+    void (*loop_exit)(void *cpu);
+    void *hook_fn[16];                                  /* callbacks of address hooks, by kind */
     bool io_fault;
     u64 fills;
     struct { u64 vpage; u32 frame, serial; } itlb[ITLB];  /* code page -> frame, written by fetch fills */
@@ -394,7 +427,7 @@ struct vcpu {
 static inline struct block *current_block(const struct vcpu *v) { return (struct block *)(v->entered & ~(u64)63); }
 static inline u64 gfn_key(const struct vcpu *v, u64 gpa) { return (u64)(v->m->gfns_shared ? MAX_VCPUS + 1 : v->id + 1) << 52 | gpa >> PAGE_SHIFT; }
 static inline u32 charged(const struct vcpu *v) { return current_block(v)->cost[v->entered & 1]; }
-enum { FILL_NONE, FILL_GUEST, FILL_S2, FILL_BUS };
+enum { FILL_NONE, FILL_GUEST, FILL_S2, FILL_BUS, FILL_WATCH };
 enum counter { C_EXIT_LIMIT, C_EXIT_STAGE2, C_EXIT_HALT, C_EXIT_HCALL, C_EXIT_IRQ, C_EXIT_IO, C_EXIT_ERROR,
                C_FAULT_GUEST, C_FAULT_ZERO, C_FAULT_SWAP, C_FAULT_MEM_ERROR, C_SYSCALL, C_EXCEPTION, C_IRQ, C_COUNTERS };
 
@@ -478,6 +511,14 @@ void engine_drop_block(struct vcpu *, u64 va);          /* translations that con
 void engine_exit_checks(struct vcpu *, bool on);         /* whether address hooks of the next translations can stop it */
 bool engine_has_hook(const struct vcpu *, u64 pc, u32 size);    /* has an instruction in [pc, pc + size) an address hook? */
 int engine_add_hooks(struct vcpu *);
+bool debug_fill(struct vcpu *, u32 page, enum access, u64 va);   /* may this touch of a watched page be filled? */
+bool debug_inspect_begin(struct vcpu *);                /* the instruction at PC touches a watched page, and is to run alone */
+void debug_inspect_end(struct vcpu *);
+int debug_stopped(struct vcpu *, bool faulted, bool *ours);  /* EXIT_DEBUG, or EXIT_NONE; *ours: it was for a trap that it stopped */
+bool debug_due(struct vcpu *);
+void debug_hook_again(struct vcpu *);
+void debug_host(struct machine *, struct vcpu *, u64 va, u64 gpa, u64 size, u32 access);   /* an access that is made, by no instruction */
+void debug_free(struct machine *);
 #define OPEN_BUS (MAX_MMIO - 1)                         /* window that answers all ones */
 
 /* ------------------------------------------------- helpers for arch_<isa> */
@@ -489,6 +530,7 @@ bool table_read64(struct vcpu *, u64 gpa, u64 *val, struct walk *);   /* page-ta
 bool table_write64(struct vcpu *, u64 gpa, u64 val);                  /* A/D update of a resident table page */
 /* UC_HOOK_CODE on one address, once per address and kind (1..15); true = new. cb: void (*)(uc_engine *, u64 addr, u32 size, struct vcpu *) */
 bool hook_code_at(struct vcpu *, u64 va, u32 kind, void *callback);
+bool unhook_code_at(struct vcpu *, u64 va, u32 kind);                 /* true: there was one; translations stay */
 void vcpu_kick(struct vcpu *);                                        /* ask the block hook to stop at the next block */
 void vcpu_trap_here(struct vcpu *);                                   /* from CODE/INTR/INVALID hooks: stop emu_start now, PC on this instruction */
 int vcpu_io(struct vcpu *, int kind, u64 addr, u32 size, u64 *value); /* call Python; records io_fault/io_stop; counts C_EXIT_IO */

@@ -65,6 +65,8 @@ u64 ppc64_dma(struct machine *m, u32 pid, u64 ea, void *buf, u64 len, bool write
             memcpy(p, (u8 *)buf + done, n);
         else
             memcpy((u8 *)buf + done, p, n);
+        if (write)
+            debug_host(m, NULL, at, gpa, n, WATCH_WRITE);
         done += n;
     }
     m->vcpu[0]->fill_access = before;

@@ -54,7 +54,8 @@ void vcpu_set_limit(struct vcpu *v)
 {
     u64 left = v->insn_limit - v->insns;
 
-    if (v->irq_lines || v->kicked || v->rescan || v->recheck || v->purge || v->insn_limit <= v->insns || left <= MOST_INSNS) {
+    if (v->irq_lines || v->kicked || v->rescan || v->recheck || v->purge || v->insn_limit <= v->insns || left <= MOST_INSNS ||
+        v->inspecting || v->m->debug.stop) {
         v->limit = 0;
         return;
     }
@@ -158,7 +159,7 @@ static void enter_special(struct vcpu *v, u64 addr, u32 size)
 static bool at_limit(struct vcpu *v, struct block *b)
 {
     if (v->kicked || v->rescan || v->recheck || v->purge || v->lost_code || v->cycles >= v->cycle_limit ||
-        (v->irq_lines && v->m->arch->irq_ready(v))) {
+        v->inspecting || v->m->debug.stop || (v->irq_lines && v->m->arch->irq_ready(v))) {
         stop(v);
         return true;
     }

@@ -183,6 +183,12 @@ bool mmu_fill(uc_engine *uc, u64 va, uc_mem_type type, uc_tlb_entry *e, void *us
     if (unlikely(p->state != S2_RESIDENT))
         return refuse(v, FILL_S2, &w, va, acc);
 
+    u32 hidden = 0;                                     /* rights that a debugger watches */
+    if (unlikely(m->watched != NULL) && (hidden = m->watched[index]) != 0) {
+        if (acc != ACC_FETCH && (hidden & (acc == ACC_WRITE ? WATCH_WRITE : WATCH_READ)) && !debug_fill(v, (u32)index, acc, va))
+            return refuse(v, FILL_WATCH, &w, va, acc);
+        hidden = v->inspecting ? 0 : (hidden & WATCH_READ ? UC_PROT_READ : 0) | (hidden & WATCH_WRITE ? UC_PROT_WRITE : 0);
+    }
     struct frame *f = &m->frames[p->frame];
     u32 perms;
     if (acc == ACC_FETCH) {
@@ -195,7 +201,7 @@ bool mmu_fill(uc_engine *uc, u64 va, uc_mem_type type, uc_tlb_entry *e, void *us
             p->flags |= S2F_DIRTY;
         perms = UC_PROT_READ;
         /* a read of a clean page is filled read-only: the first write comes back here and marks it dirty */
-        if (acc == ACC_WRITE || ((w.prot & UC_PROT_WRITE) && (p->flags & S2F_DIRTY) && !f->fetchers && snap_has(m, p->frame))) {
+        if (acc == ACC_WRITE || ((w.prot & ~hidden & UC_PROT_WRITE) && (p->flags & S2F_DIRTY) && !f->fetchers && snap_has(m, p->frame))) {
             perms |= UC_PROT_WRITE;
             snap_copy(m, p->frame);
             writing(v, p->frame);
@@ -204,7 +210,7 @@ bool mmu_fill(uc_engine *uc, u64 va, uc_mem_type type, uc_tlb_entry *e, void *us
             perms |= acc == ACC_WRITE ? UC_PROT_EXEC : w.prot & UC_PROT_EXEC;
     }
     e->paddr = FRAME_BASE + ((u64)p->frame << PAGE_SHIFT);
-    e->perms = perms;
+    e->perms = perms & ~hidden;
     return true;
 }
 
@@ -294,6 +300,7 @@ static enum s2_result guest_copy(struct vcpu *v, u64 va, u8 *in, const u8 *out, 
             memcpy(in, p, n);
             in += n;
         }
+        debug_host(v->m, v, va, gpa, n, out ? WATCH_WRITE : WATCH_READ);
         va += n;
         len -= n;
     }

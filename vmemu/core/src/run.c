@@ -37,7 +37,8 @@ static int leave(struct vcpu *v, u32 kind)
     v->exit.pc = v->m->arch->get_pc(v);
     v->exit.insns = vcpu_insns(v);
     v->exit.cycles = vcpu_now(v);
-    v->count[counters[kind]] += !(kind == EXIT_LIMIT && v->exit.nr);  /* an exact stop is no part of the path */
+    if (kind != EXIT_DEBUG && !(kind == EXIT_LIMIT && v->exit.nr))    /* an exact stop is no part of the path */
+        v->count[counters[kind]]++;
     if (kind == EXIT_HCALL)
         event(v->m, v, EV_HCALL, v->exit.nr, 0, 0);
     return (int)kind;
@@ -230,12 +231,14 @@ static void set_exit_at(struct vcpu *v, u64 *at)
     UC.ctl(v->uc, UC_CTL_WRITE(UC_CTL_UC_EXITS, 2), at, at ? (size_t)1 : (size_t)0);
 }
 
-/* Run until `fence` (0: no fence): blocks in its page are translated anew before and after. */
+/* Run until `fence` (0: no fence): blocks in its page are translated anew before and after. One instruction alone needs less. */
 static uc_err start(struct vcpu *v, u64 pc, u64 fence)
 {
+    void (*drop)(struct vcpu *, u64) = v->inspecting ? engine_drop_block : engine_drop_page;
+
     if (fence) {
-        engine_drop_page(v, pc);
-        engine_drop_page(v, fence);
+        drop(v, pc);
+        drop(v, fence);
         set_exit_at(v, &fence);
     }
     engine_exit_checks(v, true);                               /* on_new_block() is not told of the first one, and it need not stop at its start */
@@ -247,8 +250,8 @@ static uc_err start(struct vcpu *v, u64 pc, u64 fence)
     v->running = false;
     if (fence) {
         set_exit_at(v, NULL);
-        engine_drop_page(v, pc);
-        engine_drop_page(v, fence);
+        drop(v, pc);
+        drop(v, fence);
     }
     return e;
 }
@@ -277,7 +280,7 @@ static int go(struct vcpu *v)
 {
     const struct arch *a = v->m->arch;
     u64 pc = a->get_pc(v), fence = 0;
-    bool exact = false;
+    bool exact = false, alone = debug_inspect_begin(v), trapped;
 
     if (v->open) {
         u64 off = pc - v->held.addr;
@@ -286,12 +289,12 @@ static int go(struct vcpu *v)
         else if (off > v->held.size)
             leave_block(v);
         else {
-            u64 index = block_index(&v->held, pc) + (v->insn_limit - vcpu_insns(v));
+            u64 index = block_index(&v->held, pc) + (alone ? 1 : v->insn_limit - vcpu_insns(v));
             v->resumed = true;
             if (index < v->held.n) {                    /* stop again before the block's end */
                 exact = true;
                 fence = block_address(&v->held, (u32)index);
-            } else if (v->too_long)
+            } else if (v->too_long || alone)
                 fence = v->held.addr + v->held.size;
         }
     }
@@ -307,6 +310,8 @@ static int go(struct vcpu *v)
     uc_err e = start(v, pc, fence);
 
     v->exact = false;
+    if (alone)
+        debug_inspect_end(v);
     if (v->lost_code)
         return cannot_fetch(v, e);
     if (v->stopping) {                                  /* from the block hook: between two blocks */
@@ -324,6 +329,10 @@ static int go(struct vcpu *v)
     }
     bool faulted = e == UC_ERR_EXCEPTION && v->fill_status != FILL_NONE;
     mark_open(v, faulted && v->fill_access == ACC_FETCH);
+    if (debug_stopped(v, faulted, &trapped) == EXIT_DEBUG)
+        return leave(v, EXIT_DEBUG);
+    if (trapped)
+        return EXIT_NONE;
     if (faulted)
         return fault(v);
     if (v->invalid || v->intno >= 0) {
@@ -368,6 +377,8 @@ int vcpu_run(struct vcpu *v, u64 cycle_limit, u64 insn_limit)
     for (;;) {
         int kind = EXIT_NONE;
 
+        if (unlikely(debug_due(v)))
+            return leave(v, EXIT_DEBUG);
         if (v->pend.kind)
             kind = deliver(v);
         else if (v->io_stop && vcpu_settled(v)) {

@@ -173,6 +173,7 @@ void saved_vcpu_load(const struct saved_vcpu *from, struct vcpu *v)
     v->state = from->state;
     v->entered = 0;
     v->resumed = v->exact = v->rescan = v->near_limit = false;
+    v->passed.set = v->inspect.set = false;
     if (b->there) {
         v->held = (struct block){ .addr = b->addr, .n = b->n, .cost = { b->cost[0], b->cost[1] }, .size = b->size };
         if (b->has_starts) {

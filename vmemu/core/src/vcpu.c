@@ -73,10 +73,21 @@ bool hook_code_at(struct vcpu *v, u64 va, u32 kind, void *callback)
         return false;
     v->nhooks++;
     v->hook_kinds |= 1u << kind;
+    v->hook_fn[kind] = callback;
     if (v->code_hooks.live >= MAX_HOOKS) {
         v->purge = true;
         v->limit = 0;
     }
+    return true;
+}
+
+bool unhook_code_at(struct vcpu *v, u64 va, u32 kind)
+{
+    u64 h;
+
+    if (!table_del(&v->code_hooks, hook_key(va, kind), &h))
+        return false;
+    UC.hook_del(v->uc, h);
     return true;
 }
 
@@ -91,6 +102,7 @@ void engine_purge_hooks(struct vcpu *v)
     memset(t->keys, 0, ((size_t)t->mask + 1) * 16);
     t->live = 0;
     v->purge = false;
+    debug_hook_again(v);
     UC.ctl(v->uc, UC_CTL_WRITE(UC_CTL_TB_FLUSH, 0));
     for (u32 i = 0; i < ITLB; i++)
         v->itlb[i].vpage = ~0ull;
@@ -220,6 +232,7 @@ void machine_free(struct machine *m)
     table_free(&m->gfns);
     free(m->ring.ev);
     free(m->dropped);
+    debug_free(m);
     s2_free(m);
     free(m);
 }
@@ -250,6 +263,9 @@ static int open_engine(struct vcpu *v)
     v->restore_state = (bool (*)(void *, uintptr_t, bool))uclib_symbol("cpu_restore_state", a->suffix);
     if (!v->restore_state)
         return core_fail("libunicorn lacks cpu_restore_state_%s", a->suffix);
+    v->loop_exit = (void (*)(void *))uclib_symbol("cpu_loop_exit", a->suffix);
+    if (!v->loop_exit)
+        return core_fail("libunicorn lacks cpu_loop_exit_%s", a->suffix);
     if (!v->invalidate_range)
         return core_fail("libunicorn lacks tb_invalidate_phys_range_%s", a->suffix);
     find_exit_switch(v, a->suffix);
