@@ -12,6 +12,7 @@ from vmemu.clock.queue import EventQueue
 from vmemu.core import CYC, NO_LIMIT, CoreMachine, CoreVcpu, Cycles, Exit, ExitKind, IoKind, IoResult
 from vmemu.core.observe import Fate, Seen, What
 from vmemu.errors import EngineError, StoreError, VmemuError
+from vmemu.machine import interventions
 from vmemu.machine.board import Board, Outcome, RegisterFault
 from vmemu.machine.console import Console
 from vmemu.machine.facility import Facility, Pager, Resolution
@@ -98,6 +99,7 @@ class Machine:
         self.time_units = 0  # CYC: how far every vCPU that is not halted has come
         self._units_per_us = board.cpu_hz // 1_000_000 * CYC
         core.io = self._io
+        interventions.install(self)
         for _ in range(smp):
             core.add_vcpu()
         self.vcpus[0].online = True

@@ -126,6 +126,19 @@ class Memory:
         if not self.core.free_frames:
             raise StoreError(self.last_error or "every resident page is pinned or in use: raise --resident")
 
+    def put_out(self, index: int) -> None:
+        """Write out a page that s2_swap_out left to Python. Raises StoreError when the store does not take it; nothing is lost then."""
+        assert self.store is not None
+        slot = self._take_slot(index)
+        try:
+            self.store.put(slot, self.core.frame_bytes(index))
+        except StoreError:
+            self._give_slot(slot)
+            raise
+        self.core.evicted(None, index, slot)
+        self._charge_delay(None)
+        self._discard_dropped()
+
     def _charge_delay(self, vcpu: CoreVcpu | None) -> None:
         if isinstance(self.store, FaultyStore):
             delay = self.store.take_delay()

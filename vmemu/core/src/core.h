@@ -153,7 +153,7 @@ u8 *s2_ptr(struct machine *, u64 gpa, bool write);
 /* A store kept by Python: free frames (clean and zero pages at once; dirty ones are listed in out[] for s2_evicted), then fill one. */
 u32 s2_reclaim(struct machine *, struct vcpu *, u32 *out, u32 max);
 int s2_evicted(struct machine *, struct vcpu *, u32 page, u32 slot);
-int s2_swap_out(struct machine *, u32 page);            /* one page to the C store now, whether it is in use or not */
+int s2_swap_out(struct machine *, u32 page);            /* one page to the store now; 1: Python must write it out */
 int s2_page_in(struct machine *, struct vcpu *, u32 page, const u8 *bytes);
 void s2_bad(struct machine *, u32 page);                /* its content is lost: every later touch is a memory error */
 int s2_peek(struct machine *, u32 page, u8 *out);       /* its 4096 bytes wherever they are, without a trace */

@@ -312,12 +312,14 @@ static void reclaim_to_slots(struct machine *m, struct vcpu *v)
 
 int s2_swap_out(struct machine *m, u32 page)
 {
-    if (page >= m->npages || m->s2[page].state != S2_RESIDENT || !m->c_store || busy(m, m->s2[page].frame))
+    if (page >= m->npages || m->s2[page].state != S2_RESIDENT || busy(m, m->s2[page].frame))
         return core_fail("page %u cannot be swapped out", page);
     s2_flush_all(m);
-    if (!drop(m, NULL, m->s2[page].frame) && !write_to_slot(m, NULL, page))
-        return core_fail("no slot left for page %u", page);
-    return 0;
+    if (drop(m, NULL, m->s2[page].frame))
+        return 0;
+    if (!m->c_store)
+        return 1;
+    return write_to_slot(m, NULL, page) ? 0 : core_fail("no slot left for page %u", page);
 }
 
 int s2_evicted(struct machine *m, struct vcpu *v, u32 page, u32 slot)
