@@ -17,9 +17,11 @@ from vmemu.cli.boot import INTERRUPTED, boot
 from vmemu.cli.bugs import bugs
 from vmemu.cli.ctl import ctl
 from vmemu.cli.debug import debug
+from vmemu.cli.explore import explore
 from vmemu.cli.images import images
 from vmemu.cli.output import say
 from vmemu.cli.replay import replay
+from vmemu.cli.shrink import shrink
 from vmemu.errors import VmemuError
 
 USAGE = 2
@@ -33,7 +35,7 @@ def cli() -> None:
     """A laboratory for asynchronous paging between hypervisor and guest."""
 
 
-for command in (boot, debug, replay, ctl, images, bugs, bench):
+for command in (boot, debug, replay, explore, shrink, ctl, images, bugs, bench):
     cli.add_command(command)
 
 

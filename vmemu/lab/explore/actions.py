@@ -77,15 +77,3 @@ def _evict(machine: Machine, ask: Ask) -> str | None:
 
 
 register("evict", "a page that may be paged out goes to the store: one of the eight that came last", _evict)
-
-
-def evict(machine: Machine, words: list[str]) -> str:
-    """``evict GPA``: the page goes to the store. Raises ConfigError, EngineError for a page that is pinned or in use."""
-    gpa = int(words[0], 0)
-    index = machine.core.index(gpa)
-    memory = machine.memory
-    if machine.core.page(index).state != PageState.RESIDENT:
-        return f"page {gpa:#x} is not resident"
-    if memory.store is not None or lib.s2_swap_out(machine.core.ptr, index) != 0:
-        raise ConfigError(f"page {gpa:#x} cannot be paged out")
-    return f"page {gpa:#x} is in the store"

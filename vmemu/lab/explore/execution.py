@@ -7,7 +7,7 @@ What a machine is told between two turns and what it asks by itself come from on
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from vmemu.clock.choices import Choices
@@ -95,10 +95,11 @@ class Explorer:
     """A scenario's machine, standing at its start. `run` may be called as often as one likes; each call begins there.
 
     bugs: known bugs to switch on, besides the scenario's own. keep: observations kept for `watch.story`.
-    logged: choices are logged, for recordings (slower).
+    logged: choices are logged, for recordings (slower). on_boot: told of the machine before it has run.
     """
 
-    def __init__(self, scenario: Scenario, bugs: Sequence[str] = (), *, keep: int = 0, logged: bool = False) -> None:
+    def __init__(self, scenario: Scenario, bugs: Sequence[str] = (), *, keep: int = 0, logged: bool = False,
+                 on_boot: Callable[[Machine], None] | None = None) -> None:
         load_rooms()
         self.scenario = scenario
         self.bugs = tuple(dict.fromkeys((*scenario.bugs, *bugs)))
@@ -108,6 +109,8 @@ class Explorer:
         index = self._start_index()
         self.machine = machine = self._make()
         try:
+            if on_boot is not None:
+                on_boot(machine)
             names = scenario.models if scenario.models == "auto" else tuple(scenario.models)
             self.watch = Watch(machine, models_for(machine, None if names == "auto" else names), keep=keep)
             self._ask = self.source.pick
@@ -141,7 +144,6 @@ class Explorer:
             raise ConfigError(f"scenario {s.name}: its rig made a machine that asks others than the choices it was given")
         if not self._logged and s.kinds is not None and "reclaim" not in s.kinds:
             machine.core.ptr.ask_reclaim = False  # the default, without asking
-        machine.commands.setdefault("evict", lambda words: actions.evict(machine, words))
         return machine
 
     def _start_index(self) -> int:
@@ -159,7 +161,7 @@ class Explorer:
     def _go_to_start(self, index: int) -> None:
         """The end of the turn in which the start lies: an instant that a recording can name."""
         machine = self.machine
-        while machine.insns < index:
+        while machine.insns < index or not (machine.turns or self.scenario.rig):
             end = machine.turn()
             if end is not None:
                 raise ConfigError(f"scenario {self.scenario.name}: the machine ends before its start: {end[1]}")
