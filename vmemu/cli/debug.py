@@ -42,11 +42,12 @@ Exit status of -c, --script and piped commands:
 @click.option("--record", metavar="FILE", help="Record the session, with what was done to the guest, for vmemu replay.")
 @click.option("--script", "scripts", multiple=True, metavar="FILE", help="Do the commands in FILE. Repeatable; before -c.")
 @click.option("-c", "--command", "commands", multiple=True, metavar="COMMAND", help="Do COMMAND. Repeatable.")
+@click.option("--gdb", metavar="PORT|HOST:PORT|unix:PATH", help="Let gdb connect there, instead of the prompt; PORT is on 127.0.0.1.")
 @click.option("-i", "--interactive", is_flag=True, help="Go on at the prompt after --script and -c.")
 @click.pass_context
 def debug(
     context: click.Context, /, image: str | None, replay: str | None, restore: str | None, record: str | None, scripts: tuple[str, ...],
-    commands: tuple[str, ...], interactive: bool, **options: Any,
+    commands: tuple[str, ...], gdb: str | None, interactive: bool, **options: Any,
 ) -> int:
     """Boot IMAGE under the debugger: stop it, look at it, step it, take it back.
 
@@ -62,8 +63,12 @@ def debug(
         debugger = Debugger(session, sys.stdout, colour=sys.stdout.isatty())
         for text in debugger.symbols.problems:
             say(text)
-        status = _batch(debugger, scripts, commands) if scripts or commands or not on_terminal() else 0
-        if on_terminal() and not debugger.done and not status and (interactive or not (scripts or commands)):
+        piped = not on_terminal() and gdb is None
+        status = _batch(debugger, scripts, commands) if scripts or commands or piped else 0
+        if gdb is not None:
+            if not status and not debugger.done:
+                status = _serve(session, gdb)
+        elif on_terminal() and not debugger.done and not status and (interactive or not (scripts or commands)):
             interact(debugger)
         if record is not None and session.recorder is not None:
             session.recorder.write(record, session.machine.result)
@@ -102,6 +107,17 @@ def _session(
     assert image is not None
     machine = Machine.boot(image, console=console, **options)
     return make(machine, None if record is None else Recorder(machine))
+
+
+def _serve(session: Session, where: str) -> int:
+    """gdb drives. The exit status: 0 when it killed the machine, else it was Ctrl-C."""
+    from vmemu.debug.gdb import serve
+
+    try:
+        serve(session, where, say)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
 
 
 def _batch(debugger: Debugger, scripts: tuple[str, ...], commands: tuple[str, ...]) -> int:

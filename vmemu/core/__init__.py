@@ -495,6 +495,8 @@ class CoreMachine:
         #: Told of all that crosses the border between guest and host (vmemu.core.observe).
         self.observe: Observer | None = None
         self.on_ring_full: Callable[[], None] | None = None
+        #: Where the guest keeps its running tasks' numbers, and how many words (`watch_tasks`).
+        self.tasks: tuple[int, int] | None = None
         self._drained: Any = ()
         self.vcpus: list[CoreVcpu] = []
         self._handle = ffi.new_handle(self)
@@ -709,6 +711,7 @@ class CoreMachine:
     def watch_tasks(self, gpa: int, count: int) -> None:
         """The guest keeps the number of each CPU's running task at gpa: `count` words of 64 bits in its byte order."""
         lib.machine_tasks(self.ptr, gpa, count)
+        self.tasks = gpa, count
 
     def store_charge(self, now: int) -> int:
         """Issue one request to the store at `now`; when it ends. CYC units."""
