@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vmemu.core import CoreVcpu, Exit
     from vmemu.machine.boot import BootOptions
     from vmemu.machine.fdt import Node
+    from vmemu.machine.insight import Insight
     from vmemu.machine.machine import Machine
 
 
@@ -65,6 +66,10 @@ class Facility(ABC):
 
     def stalled(self) -> str | None:
         """Nothing is runnable and no event is due: what this facility knows about it."""
+        return None
+
+    def insight(self) -> Insight | None:
+        """What it tells people about itself."""
         return None
 
     def close(self) -> None:  # noqa: B027

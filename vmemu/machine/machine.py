@@ -23,6 +23,7 @@ from vmemu.memory.memory import Memory
 
 if TYPE_CHECKING:
     from vmemu.machine.boot import BootOptions
+    from vmemu.machine.history import History
 
 #: A lone vCPU comes back to Python at least this often (cycles), to show progress. At a block's end: no part of the guest's path.
 SLICE = 400_000_000
@@ -85,6 +86,8 @@ class Machine:
         self.commands: dict[str, Command] = {}
         self.on_command: Callable[[Machine, str], None] | None = None
         self.timeline: Timeline | None = None
+        #: What has happened lately, if somebody wants to know (History.of).
+        self.history: History | None = None
         self.traps = Traps(self)
         #: What floors above added, by boot option; and the one of them that decides about stage-2 faults.
         self.facilities: dict[str, Facility] = {}

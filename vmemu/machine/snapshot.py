@@ -62,6 +62,8 @@ def restore(machine: Machine, snapshot: Snapshot) -> None:
         facility.load(snapshot.facilities[name])
     machine.console.load(snapshot.console)
     machine.power = snapshot.power
+    if machine.history is not None:
+        machine.history.rewind()
 
 
 def drop(machine: Machine, snapshot: Snapshot) -> None:

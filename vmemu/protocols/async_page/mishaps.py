@@ -51,11 +51,13 @@ class Mishaps:
         if action is not None and action.do is Do.DROP:
             pager.told_in_vain(vcpu, work)
             self._ledger.lost(f"token {work.token:#x}: not-present dropped (injected)")
+            pager.note("mishap", work, "what the guest would be told is lost on its way")
             return True
         if action is None and pager.not_present(vcpu, work):
             return True
         if action is not None:
             self._ledger.note(f"token {work.token:#x}: the guest cannot be told (injected)")
+            pager.note("mishap", work, "the guest cannot be told (injected)")
         pager.not_told(vcpu, work)
         return False
 
@@ -84,12 +86,16 @@ class Mishaps:
         """The I/O of a page that is under way ends then (ns), and nothing more goes wrong with it."""
         self.cancel_io(index)
         for number in self._pager.io[index]:
-            self._pager.works[number].deadline = when
+            work = self._pager.works[number]
+            work.deadline = when
+            self._pager.note("io", work, f"the end of its I/O is moved to {when / 1000:.3f} us")
         self._machine.queue.post(when, IO_LATE, index)
         self._machine.deadline_changed()
 
     def lose_page(self, index: int) -> None:
         """The store cannot give back a page that it has: every later touch is a memory error."""
+        for number in self._pager.io.get(index, ()):
+            self._pager.note("mishap", self._pager.works[number], "the store loses the page")
         if self._pager.core.page(index).state == PageState.SWAPPED:
             self._pager.core.mark_bad(index)
 
@@ -102,6 +108,7 @@ class Mishaps:
             self._ledger.note(f"{work}: kicks {self._later(action, KICK_LATE, vcpu.id)}")
         else:
             self._ledger.lost(f"{work}: kick dropped (injected)")
+            self._pager.note("mishap", work, "the kick of its vCPU is lost")
         return True
 
     # ---------------------------------------------------------------------- back
@@ -111,6 +118,7 @@ class Mishaps:
             action = self._check(READY, work.token)
             if action is not None:
                 work.mishap = _SPOILED[action.do]
+                self._pager.note("mishap", work, f"its announcement is to go wrong: {action}")
                 if action.do is Do.DELAY:
                     self._ledger.note(f"{work}: announced {self._later(action, READY_LATE, work.id)}")
         return work.mishap == Mishap.LATE
@@ -147,8 +155,9 @@ class Mishaps:
             if not work.done:  # its worker has fetched the page, and would have gone on
                 self._pager.put_references(work.id)
 
-    def interrupt(self, vcpu: CoreVcpu, token: int) -> None:
-        """The interrupt of the ready event of that token."""
+    def interrupt(self, vcpu: CoreVcpu, work: Work) -> None:
+        """The interrupt of that work's ready event."""
+        token = work.token
         action = self._check(IRQ, token)
         if action is None or action.do is Do.DUPLICATE:
             self._pager.raise_interrupt(vcpu)
@@ -156,6 +165,7 @@ class Mishaps:
             return
         if action.do is Do.DROP:
             self._ledger.lost(f"token {token:#x}: its interrupt dropped (injected)")
+            self._pager.note("mishap", work, "the interrupt of its announcement is lost")
         else:
             late = Action(Do.DELAY, DUPLICATE_NS) if action.do is Do.DUPLICATE else action
             self._ledger.note(f"token {token:#x}: an interrupt {self._later(late, IRQ_LATE, vcpu.id)}")

@@ -18,6 +18,7 @@ from vmemu.core.table import GFN_BITS, SHARED, Table
 from vmemu.devices.base import State
 from vmemu.machine.elf import SLEEPER_WORDS
 from vmemu.machine.facility import Pager, Resolution
+from vmemu.machine.insight import ACCESSES, Insight
 from vmemu.protocols.async_page.ledger import Ledger
 from vmemu.protocols.async_page.mishaps import IO_DONE, Mishaps
 from vmemu.protocols.async_page.references import MM, VM, References
@@ -153,7 +154,9 @@ class AsyncPager(Pager):
         count["faults"] += 1
         index = self.core.index(ex.gpa)
         if ex.nr & REPEATED:
-            work = None if "apf-second-token" in self.bugs else self._under_way(vcpu, ex.gpa)
+            work = None if "apf-second-token" in self.bugs else self.under_way(vcpu, ex.gpa)
+            if work is not None:
+                self.note("repeated", work, f"touched again at gva {ex.gva:#x}", vcpu.id)
             self._event(EventKind.TOKEN_REPEATED, vcpu, ex.gva, ex.gpa, work.token if work else 0)
             if work is not None and not ex.nr & ENTERING:
                 return self.on_repeated(vcpu, ex, work)
@@ -166,6 +169,7 @@ class AsyncPager(Pager):
         self.next_work += 1
         self.works[work.id] = work
         count["works"] += 1
+        self.note("fault", work, f"{ACCESSES[ex.access]} at gva {ex.gva:#x}, gpa {ex.gpa:#x}, from pc {ex.pc:#x}")
         names = SETUP_SCHEDULED_FIRST if "apf-schedule-first" in self.bugs else SETUP
         sequence = self.sequencer.start("setup", self.names[vcpu.id].actor, work.id, vcpu.id, names)
         return Resolution(RESOLVED[sequence.value]) if not sequence.left else Resolution.RETRY
@@ -184,6 +188,9 @@ class AsyncPager(Pager):
     def _synchronous(self, vcpu: CoreVcpu, ex: Exit, index: int, reason: str) -> Resolution:
         """The vCPU is blocked until the page is there; one that is under way already is not asked for twice."""
         self.ledger.refused(reason)
+        if self.machine.history is not None:
+            text = f"{ACCESSES[ex.access]} at gva {ex.gva:#x}, gpa {ex.gpa:#x}: {reason}"
+            self.machine.history.note("refused", "refused", 0, text, vcpu.id)
         self._event(EventKind.TOKEN_REFUSED, vcpu, ex.gva, ex.gpa, list(self.ledger.sync).index(reason))
         memory, waiting = self.machine.memory, self.io.get(index)
         if not waiting:
@@ -194,7 +201,7 @@ class AsyncPager(Pager):
             served = self._fetch(ex.gpa, vcpu.cycles)
         return Resolution.RETRY if served else Resolution.FATAL
 
-    def _under_way(self, vcpu: CoreVcpu, gpa: int) -> Work | None:
+    def under_way(self, vcpu: CoreVcpu, gpa: int) -> Work | None:
         token = self.gfns.get(self.gfn_key(vcpu, gpa))
         number = None if token is None else self.tokens.get(token + 1)
         return None if number is None else self.works.get(number)
@@ -242,6 +249,8 @@ class AsyncPager(Pager):
         self.gfns.put(self.gfn_key(vcpu, work.gpa), work.token)
         self.tokens.put(work.token + 1, work.id)
         work.injected = self.may_tell(vcpu, work) and self.mishaps.inform(vcpu, work)
+        if self.machine.history is not None:
+            self.note("told" if work.injected else "halt", work, "the guest was told" if work.injected else self.why_not_told(vcpu))
         if work.injected:
             self.ledger.told(vcpu, work)
             self._event(EventKind.TOKEN_NOT_PRESENT, vcpu, work.token, work.gva, work.gpa)
@@ -264,6 +273,7 @@ class AsyncPager(Pager):
             self.machine.queue.post(work.deadline, IO_DONE, work.index)
             self.machine.deadline_changed()
         waiting.append(work.id)
+        self.note("io", work, f"its I/O ends in {(work.deadline - work.born) / 1000:.3f} us, at {work.deadline / 1000:.3f} us")
         self.ledger.latency_ns += work.deadline - work.born
 
     def _step_settle(self, s: Sequence) -> None:
@@ -306,6 +316,7 @@ class AsyncPager(Pager):
             if "apf-endless-retry" not in self.bugs:
                 self.failed.add(work.index)
         work.fetched = True
+        self.note("fetched", work, "the store cannot give the page back" if work.broken else "the page is there")
 
     def _fetch(self, gpa: int, at: int) -> bool:
         """The store has been paid for the page; what must be written out for it occupies the store from `at` (CYC) on."""
@@ -328,6 +339,7 @@ class AsyncPager(Pager):
         s.value = not queue
         queue.append(work.id)
         work.done = True
+        self.note("done", work, f"completed: place {len(queue)} of the list")
         self._count_done(s.actor, work.vcpu)
         self._event(EventKind.TOKEN_COMPLETED, None, work.token, work.gva, work.gpa)
 
@@ -447,12 +459,17 @@ class AsyncPager(Pager):
         if work.wake_all:
             if told:
                 self.ledger.count["wake_all"] += 1
+                self.note("ready", work, "announced: every sleeper of this vCPU wakes")
                 self._event(EventKind.TOKEN_WAKE_ALL, vcpu, len(self.ledger.away))
         elif told:
             self.ledger.came_back(vcpu, work)
+            self.note("ready", work, "announced to the guest")
             self._event(EventKind.TOKEN_READY, vcpu, work.token, work.gva, work.gpa)
         elif work.injected:
             self.ledger.count["unsent"] += 1
+            self.note("unsent", work, "over, and not announced")
+        else:
+            self.note("over", work, "over; the guest had not been told")
 
     def forget_gfn(self, vcpu: CoreVcpu, work: Work) -> None:
         """The page is under way no longer: the next fault on it starts anew."""
@@ -534,6 +551,7 @@ class AsyncPager(Pager):
                 del self.io[work.index]
                 self.mishaps.cancel_io(work.index)
         self.mishaps.cancelled(work)
+        self.note("cancelled", work, "thrown away by a flush")
         if not work.wake_all and work.mishap != Mishap.AGAIN and "apf-stale-gfns" not in self.bugs:
             self.forget_gfn(vcpu, work)
         if work.injected and work.token in self.ledger.away:
@@ -560,6 +578,29 @@ class AsyncPager(Pager):
         self.references.put(VM, "owner")
 
     # --------------------------------------------------------------- reports
+    def note(self, kind: str, work: Work, text: str, vcpu: int | None = None) -> None:
+        """A moment of a work's life, if anybody keeps a history."""
+        history = self.machine.history
+        if history is not None:
+            history.note(kind, f"w{work.id}", work.token, text, work.vcpu if vcpu is None else vcpu)
+
+    def heard(self, vcpu: CoreVcpu, text: str) -> None:
+        """The guest answers to what was announced to it last."""
+        history = self.machine.history
+        last = None if history is None else history.last("ready", vcpu.id)
+        if history is not None and last is not None:
+            history.note("heard", last.subject, last.number, text, vcpu.id)
+
+    def why_not_told(self, vcpu: CoreVcpu) -> str:
+        """Why `may_tell`, or `not_present`, has just said no; for people."""
+        return "the guest is not told: the vCPU waits"
+
+    def insight(self) -> Insight:
+        """Subclasses give one that knows their protocol."""
+        from vmemu.protocols.async_page.insight import PagerInsight
+
+        return PagerInsight(self)
+
     def _event(self, kind: EventKind, vcpu: CoreVcpu | None, a: int = 0, b: int = 0, c: int = 0) -> None:
         if self.core.traced:
             self.core.put_event(kind, a, b, c, vcpu=vcpu)

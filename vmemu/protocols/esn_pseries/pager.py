@@ -17,6 +17,7 @@ from vmemu.devices.vpa import INTERRUPTS
 from vmemu.errors import StoreError
 from vmemu.machine.boards.pseries import MSR_PR, Pseries
 from vmemu.machine.facility import Resolution
+from vmemu.machine.insight import Insight
 from vmemu.machine.machine import Machine
 from vmemu.protocols.async_page.pager import AsyncPager
 from vmemu.protocols.async_page.work import Work
@@ -296,6 +297,11 @@ class Esn(AsyncPager):
             self.sequencer.complete(own)
 
     # ------------------------------------------------------------------- reports
+    def insight(self) -> Insight:
+        from vmemu.protocols.esn_pseries.insight import EsnInsight
+
+        return EsnInsight(self)
+
     def summary(self) -> dict[str, Any]:
         return super().summary() | {"esn": self.events.summary()}
 

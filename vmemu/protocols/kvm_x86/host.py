@@ -14,6 +14,7 @@ from vmemu.devices.base import State
 from vmemu.errors import StoreError
 from vmemu.machine.boards.pc import Pc
 from vmemu.machine.boards.pc_apic import GLOBAL_ENABLE
+from vmemu.machine.insight import Insight
 from vmemu.protocols.async_page.pager import AsyncPager
 from vmemu.protocols.async_page.work import BROADCAST, Work
 from vmemu.protocols.kvm_x86 import registers
@@ -69,6 +70,7 @@ class KvmX86(AsyncPager):
             self.words.write(self.names[vcpu.id].actor, self.names[vcpu.id].pending, 0)
 
     def acknowledge(self, vcpu: CoreVcpu) -> None:
+        self.heard(vcpu, "the guest has taken it, and acknowledges (KVM_ASYNC_PF_ACK)")
         actor = self.names[vcpu.id].actor
         self.words.write(actor, self.names[vcpu.id].pending, 0)
         if self.request_barrier:
@@ -133,6 +135,20 @@ class KvmX86(AsyncPager):
     def may_tell(self, vcpu: CoreVcpu, work: Work) -> bool:
         return self._can_deliver(vcpu)
 
+    def why_not_told(self, vcpu: CoreVcpu) -> str:
+        if not self.on[vcpu.id]:
+            return "the guest is not told, for it has not enabled asynchronous page faults here: the vCPU waits"
+        if not self.en[vcpu.id] & En.SEND_ALWAYS and vcpu.get("cs") & 3 == 0:
+            return "the guest is not told, for its kernel runs (CPL 0) and SEND_ALWAYS is off: the vCPU waits"
+        if not vcpu.get("cr0") & CR0_PG:
+            return "the guest is not told, for CR0.PG is clear: the vCPU waits"
+        return super().why_not_told(vcpu)
+
+    def insight(self) -> Insight:
+        from vmemu.protocols.kvm_x86.insight import KvmInsight
+
+        return KvmInsight(self)
+
     def not_present(self, vcpu: CoreVcpu, work: Work) -> bool:
         if self.machine.memory.injector.check("apf.flag") is not None:
             self.ledger.lost(f"token {work.token:#x}: not-present flag dropped (injected)")
@@ -184,7 +200,7 @@ class KvmX86(AsyncPager):
             return False
         self.words.write(self.names[vcpu.id].actor, self.names[vcpu.id].pending, 1)
         if self._apic_on(vcpu.id):
-            self.mishaps.interrupt(vcpu, token)
+            self.mishaps.interrupt(vcpu, work)
         else:  # only when can_dequeue does not look
             self.ledger.lost(f"token {token:#x}: the local APIC is disabled, and its interrupt dropped")
         return True

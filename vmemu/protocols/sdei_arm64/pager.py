@@ -18,6 +18,7 @@ from vmemu.errors import StoreError
 from vmemu.machine.boards.virt import Virt
 from vmemu.machine.facility import Resolution
 from vmemu.machine.fdt import Node
+from vmemu.machine.insight import Insight
 from vmemu.machine.machine import Machine
 from vmemu.protocols.async_page.pager import AsyncPager
 from vmemu.protocols.async_page.work import Mishap, Work
@@ -149,6 +150,11 @@ class Arm64Pager(AsyncPager):
             self.ledger.lost(f"token {state.away_token:#x}: its SDEI event dropped (injected)")
             self._delivered(event, pe)
 
+    def insight(self) -> Insight:
+        from vmemu.protocols.sdei_arm64.insight import Arm64Insight
+
+        return Arm64Insight(self)
+
     # --------------------------------------------------------------- completions
     def can_dequeue(self, vcpu: CoreVcpu) -> bool:
         state = self.states[vcpu.id]
@@ -191,7 +197,7 @@ class Arm64Pager(AsyncPager):
         elif work.mishap != Mishap.AGAIN:
             self.ledger.problem(f"{work}: ready, and the guest was never shown that it was away")
         state.line = state.muted = True
-        self.mishaps.interrupt(vcpu, WAKE_ALL if work.wake_all else work.token)
+        self.mishaps.interrupt(vcpu, work)
         return True
 
     def _take_back(self, vcpu: CoreVcpu, state: VcpuState) -> bool:
@@ -219,6 +225,7 @@ class Arm64Pager(AsyncPager):
         """IRQ_ACK. The line may be high again at once, for the next completion."""
         state = self.states[vcpu.id]
         if state.line:
+            self.heard(vcpu, "the guest has taken it, and acknowledges (IRQ_ACK)")
             self._lower(vcpu, state)
             self.complete(vcpu)
 

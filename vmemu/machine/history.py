@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What has happened lately, kept for people: lives of page-ins and jobs as the facilities note them, and what crossed the border.
+
+Attached by whoever wants to know (`History.of`); no part of the machine's state. It follows the machine back in time: what lies
+in the future of an instant that was restored is forgotten, and noted again when it happens again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from vmemu.core.observe import Observer, Seen, What
+
+if TYPE_CHECKING:
+    from vmemu.machine.machine import Machine
+
+#: So many of each are kept; older ones are forgotten.
+MOST_NOTES, MOST_SEEN = 20_000, 4_000
+
+
+class Note(NamedTuple):
+    """One moment of something's life. subject: whose ("w17"); number: what the guest calls it (a token), 0: nothing; vcpu -1: nobody's.
+
+    turn, insns: the run loop's turn and the machine's instruction index; ns: virtual time.
+    """
+
+    turn: int
+    insns: int
+    ns: int
+    vcpu: int
+    kind: str
+    subject: str
+    number: int
+    text: str
+
+
+class Moment(NamedTuple):
+    """One observation, and when it was made."""
+
+    turn: int
+    insns: int
+    ns: int
+    seen: Seen
+
+
+class History:
+    """Of one machine; `machine.history`."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self.notes: deque[Note] = deque(maxlen=MOST_NOTES)
+        self.moments: deque[Moment] = deque(maxlen=MOST_SEEN)
+        self._before: Observer | None = machine.core.observe
+        machine.core.observe = self._see
+
+    @classmethod
+    def of(cls, machine: Machine) -> History:
+        """The machine's, from now on."""
+        if machine.history is None:
+            machine.history = cls(machine)
+        return machine.history
+
+    def _see(self, seen: Seen) -> None:
+        if self._before is not None:
+            self._before(seen)
+        if seen.what is not What.TURN:
+            machine = self._machine
+            self.moments.append(Moment(machine.turns, machine.insns, machine.now(), seen))
+
+    def note(self, kind: str, subject: str, number: int, text: str, vcpu: int = -1) -> None:
+        machine = self._machine
+        self.notes.append(Note(machine.turns, machine.insns, machine.now(), vcpu, kind, subject, number, text))
+
+    def about(self, subject: str) -> list[Note]:
+        """One life, oldest first."""
+        return [note for note in self.notes if note.subject == subject]
+
+    def called(self, number: int) -> list[Note]:
+        """All that the guest has known by that number, oldest first."""
+        return [note for note in self.notes if note.number == number]
+
+    def last(self, kind: str, vcpu: int) -> Note | None:
+        """The newest note of a kind about a vCPU."""
+        return next((note for note in reversed(self.notes) if note.kind == kind and note.vcpu == vcpu), None)
+
+    def rewind(self) -> None:
+        """The machine has gone back to an instant: what came after it has not happened."""
+        now = self._machine.turns, self._machine.insns
+        for kept in (self.notes, self.moments):
+            while kept and kept[-1][:2] >= now:
+                kept.pop()
