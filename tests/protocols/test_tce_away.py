@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from helpers.tce_model import HARDWARE, INDIRECT, MASK, OK, PUT, Bench, bench
 
 from vmemu import Machine
 from vmemu.core import PageState
+from vmemu.lab.tce_rig import HARDWARE, INDIRECT, MASK, OK, PUT, Bench, bench
 from vmemu.protocols.tce.away import MOST_TRIES
 from vmemu.protocols.tce.facility import LIOBN
 

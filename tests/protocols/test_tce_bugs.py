@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from helpers.tce_model import OK, PARAMETER, PUT, Bench, bench
 
 from vmemu.bugs import known
 from vmemu.devices.netcard import DmaError
 from vmemu.errors import EngineError
+from vmemu.lab.tce_rig import OK, PARAMETER, PUT, Bench, bench
 from vmemu.protocols.tce.bugs import REAL, VIRTUAL
 from vmemu.protocols.tce.facility import LIOBN
 

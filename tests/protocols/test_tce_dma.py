@@ -7,11 +7,11 @@ import random
 import struct
 
 import pytest
-from helpers.tce_model import OK, Bench, bench
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmemu.devices.netcard import COALESCE, ENABLE, ID, Cause, DmaError, NetCard, Reg, Status
+from vmemu.lab.tce_rig import OK, Bench, bench
 
 EXTENT, NOTHING, FORBIDDEN = 1, 2, 3
 

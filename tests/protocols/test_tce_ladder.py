@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from helpers.tce_model import ENTRIES, GET, INDIRECT, MASK, OK, PUT, STUFF, Bench, Model, bench
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmemu.core import PageFlag
-from vmemu.protocols.tce.facility import LIOBN
+from vmemu.lab.models.tce_rules import Call, Rules
+from vmemu.lab.tce_rig import ENTRIES, GET, INDIRECT, MASK, OK, PUT, STUFF, Bench, bench
+from vmemu.protocols.tce.facility import LIOBN, WINDOW_BASE
 from vmemu.protocols.tce.wire import CODES, Level, Refusal, Token
 
 PAGES = 128
@@ -59,18 +60,18 @@ class Dice:
         return kind, self.random.randrange({"compound": USED // 4, "split": USED // 4, "reorder": 2}.get(kind, USED))
 
 
-def apply(bench: Bench, model: Model, op: tuple[Any, ...], enter: int) -> None:
+def apply(bench: Bench, model: Rules, op: tuple[Any, ...], enter: int) -> None:
     kind, *args = op
     kernel = enter < 2
     if kind == "put":
         liobn, index, value, low = args
         ioba = bench.at(index) + low & MASK
         code, _ = bench.call(PUT, liobn, ioba, value, enter=enter)
-        assert code == model.call(PUT, liobn, ioba, [], 1, value, kernel), op
+        assert code == model.do(Call(PUT, liobn, ioba, value, kernel=kernel)), op
     elif kind == "stuff":
         liobn, index, value, count = args
         code, _ = bench.call(STUFF, liobn, bench.at(index), value, count, enter)
-        assert code == model.call(STUFF, liobn, bench.at(index), [], count, value, kernel), op
+        assert code == model.do(Call(STUFF, liobn, bench.at(index), value, count, kernel=kernel)), op
     elif kind == "indirect":
         liobn, index, values, count = args
         count = len(values) if count is None else count
@@ -79,11 +80,11 @@ def apply(bench: Bench, model: Model, op: tuple[Any, ...], enter: int) -> None:
         if index % 2:
             bench.page(bench.pages - 1).flags |= PageFlag.ACCESSED | PageFlag.DIRTY
         code, _ = bench.call(INDIRECT, liobn, bench.at(index), bench.list_gpa, count, enter)
-        assert code == model.call(INDIRECT, liobn, bench.at(index), values, count, bench.list_gpa, kernel), op
+        assert code == model.do(Call(INDIRECT, liobn, bench.at(index), bench.list_gpa, count, tuple(values), kernel)), op
     elif kind == "get":
         code, value = bench.call(GET, LIOBN, bench.at(args[0]), enter=enter)
         if 0 <= args[0] < ENTRIES:
-            assert (code, value) == (OK, model.table.get(args[0], 0)), op  # W8
+            assert (code, value) == (OK, model.entry(LIOBN, args[0])), op  # W8
         else:
             assert code == -4
     else:
@@ -125,14 +126,14 @@ def play(profile: str, shape: str, seed: int, steps: int, levels: Sequence[int])
     """What the levels did, for the test of the test."""
     dice = Dice(seed)
     with bench(memory="512K", profile=profile, tce_pages=shape) as machine:
-        model = Model(profile, PAGES)
+        model = Rules(profile, PAGES, {LIOBN: (WINDOW_BASE, ENTRIES)})
         for page in (*range(USED // 2), *range(20, 80), *range(USED // 2, USED)):  # in two blocks of page structs of 4 KiB
             machine.touch(page)
         for _ in range(steps):
             op = dice.op()
             apply(machine, model, op, dice.one(*levels))
             machine.check()
-            assert machine.entries() == model.table, op  # W4, W5
+            assert machine.entries() == model.tables.get(LIOBN, {}), op  # W4, W5
         for block in sorted({index // 512 for index in machine.entries()}):
             assert machine.stuff(block * 512, 0, 512) == OK
         assert machine.tce.references() == 0

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from helpers.guest import run_vmemu
-from helpers.tce_model import MASK, bench
 
 from vmemu import Machine
 from vmemu.devices.papr import H_FUNCTION
 from vmemu.errors import ConfigError
+from vmemu.lab.tce_rig import MASK, bench
 from vmemu.machine import disk
 from vmemu.machine.snapshot import restore, take
 from vmemu.protocols.tce.facility import LIOBN

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import pytest
-from helpers.tce_model import ENTRIES, FULL, FUNCTION, GET, HARDWARE, INDIRECT, MASK, OK, P4, PARAMETER, PUT, STUFF, bench
 
 from vmemu.errors import ConfigError
+from vmemu.lab.tce_rig import ENTRIES, FULL, FUNCTION, GET, HARDWARE, INDIRECT, MASK, OK, P4, PARAMETER, PUT, STUFF, bench
 from vmemu.protocols.tce.facility import LIOBN, WINDOW_BASE
 from vmemu.protocols.tce.native import GIVEN, MAPPED, ffi
 from vmemu.protocols.tce.wire import Call, Refusal, Token

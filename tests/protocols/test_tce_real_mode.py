@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from helpers.tce_model import OK, PUT, Bench, bench
 
 from vmemu.errors import EngineError
+from vmemu.lab.tce_rig import OK, PUT, Bench, bench
 from vmemu.protocols.tce.facility import LIOBN
 from vmemu.protocols.tce.native import GUEST, HEAD, LARGE, TAIL, lib
 from vmemu.protocols.tce.wire import Call, Marker, Refusal

@@ -25,7 +25,7 @@ class Entry:
 
 
 #: Modules that register models when they are imported.
-MODULES: tuple[str, ...] = ("vmemu.lab.models.esn", "vmemu.lab.models.vas")
+MODULES: tuple[str, ...] = ("vmemu.lab.models.esn", "vmemu.lab.models.vas", "vmemu.lab.models.tce")
 _ENTRIES: dict[str, Entry] = {}
 
 

@@ -164,6 +164,8 @@ void tce_reset(struct tce_host *h)
     for (u32 i = 0; i < MAX_CPUS; i++)
         h->cpu[i] = (struct tce_cpu){ .given = h->cpu[i].given, .mapped = h->cpu[i].mapped };
     memset(h->iotlb, 0, sizeof h->iotlb);
+    h->dead = false;                                    /* that was another life */
+    h->why[0] = 0;
 }
 
 /* Which directory entries are there, for saving. */

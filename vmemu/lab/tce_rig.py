@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A machine whose DMA windows are called without a guest, and a plain model of what the calls must do."""
+"""DMA windows without a guest: Python makes the calls, moves pages and is the device. For tests and the explorer.
+
+Observers are told of each call as of a guest's, with a turn after it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from vmemu.clock.choices import Choices
 from vmemu.core import PAGE_SIZE, PageFlag, PageState
 from vmemu.core import lib as core_lib
+from vmemu.core.observe import Seen, What
 from vmemu.machine.boot import BootOptions, build
+from vmemu.machine.machine import Machine
 from vmemu.protocols.tce.facility import LIOBN, WINDOW_BASE, Tce
 from vmemu.protocols.tce.native import COMPOUND, GIVEN, lib
 from vmemu.protocols.tce.wire import Call, Refusal, Token
@@ -26,19 +30,40 @@ ENTRIES = 1 << 16
 class Bench:
     """One machine. `enter`: at which level a call begins: 0 real mode, 1 virtual mode, 2 user space."""
 
-    def __init__(self, memory: str = "1M", resident: str | None = None, profile: str = "papr", **options: Any) -> None:
-        self.machine = build(BootOptions(image="", memory=memory, resident=resident, tce=profile, **options), "ppc64", Choices())
-        self.core = self.machine.core
-        found = self.machine.facilities["tce"]
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.core = machine.core
+        found = machine.facilities["tce"]
         assert isinstance(found, Tce)
-        self.tce, self.host, self.vcpu = found, found.host, self.machine.vcpus[0]
+        self.tce, self.host, self.vcpu = found, found.host, machine.vcpus[0]
         self.host.ptr.limit = MASK
-        self.pages = self.machine.memory_size // PAGE_SIZE
+        self.pages = machine.memory_size // PAGE_SIZE
         self.list_gpa = (self.pages - 1) * PAGE_SIZE
+        self.refused = Refusal.NONE
+
+    @classmethod
+    def make(cls, memory: str = "1M", profile: str = "papr", choices: Choices | None = None, **options: Any) -> Self:
+        """A machine of its own, with these boot options."""
+        return cls(build(BootOptions(image="", memory=memory, tce=profile, **options), "ppc64", Choices() if choices is None else choices))
 
     # ---------------------------------------------------------------- calls
     def call(self, token: Token, liobn: int, ioba: int, value: int = 0, count: int = 1, enter: int = 0) -> tuple[int, int | None]:
         """The code that the guest gets, and r4."""
+        observe = self.core.observe
+        if observe is None:
+            return self._call(token, liobn, ioba, value, count, enter)
+        for n, register in enumerate((token, liobn, ioba, value, count), 3):
+            self.vcpu.set(f"r{n}", register)
+        observe(Seen(What.HCALL, self.vcpu.id, 1))
+        code, result = self._call(token, liobn, ioba, value, count, enter)
+        self.vcpu.set("r3", code)
+        if result is not None:
+            self.vcpu.set("r4", result)
+        observe(Seen(What.HCALL_DONE, self.vcpu.id, 1))
+        observe(Seen(What.TURN, self.vcpu.id, 0))
+        return code, result
+
+    def _call(self, token: Token, liobn: int, ioba: int, value: int, count: int, enter: int) -> tuple[int, int | None]:
         if enter == 0 and self.host.ptr.real_mode:
             before = self.counts()
             why, result = self.host.real_call(0, token, liobn, ioba, value, count)
@@ -147,72 +172,8 @@ class Bench:
 
 @contextmanager
 def bench(**options: Any) -> Iterator[Bench]:
-    made = Bench(**options)
+    made = Bench.make(**options)
     try:
         yield made
     finally:
         made.close()
-
-
-@dataclass
-class Model:
-    """The window as a dictionary, by the text of LoPAR (papr) or by what the table of implementations says (kvm, kvm-4.14, qemu)."""
-
-    profile: str
-    pages: int
-    table: dict[int, int] = field(default_factory=dict)
-
-    def _bad(self, value: int, kernel: bool) -> bool:
-        """Is this entry refused, when the first level that has an opinion is asked?"""
-        if value & 3 == 0:
-            return False
-        reserved, memory = value & 0xFFC != 0, value >> 12 < self.pages
-        if self.profile == "papr":
-            return reserved or not memory
-        return self.profile == "kvm-4.14" and kernel and (reserved or not memory)
-
-    def set(self, index: int, value: int) -> None:
-        self.table.pop(index, None)
-        if value:
-            self.table[index] = value
-
-    def call(self, token: Token, liobn: int, ioba: int, values: list[int], count: int, value: int, kernel: bool = True) -> int:
-        """The code; `values`: the list of INDIRECT. `kernel`: the call passes the kernel's levels."""
-        papr, kvm = self.profile == "papr", self.profile.startswith("kvm") and kernel
-        qemu = not papr
-        if token is INDIRECT:
-            if count > 512:
-                return PARAMETER
-            if liobn >> 63 and papr:
-                return FUNCTION
-        if liobn & 0xFFFF_FFFF != LIOBN or (papr and liobn >> 32):
-            return PARAMETER
-        known = not liobn >> 32  # the kernel compares all of it, QEMU 32 bits
-        if ioba & 0xFFF and (papr or (kvm and known)):
-            return PARAMETER
-        index = (ioba >> 12) - (WINDOW_BASE >> 12)
-        if not 0 <= index < ENTRIES:
-            return PARAMETER
-        if token is STUFF:
-            if papr and count > 512:
-                return P4
-            if kvm and known and value & 3:
-                return PARAMETER
-            values = [value]
-        if token is PUT:
-            values, count = [value], 1
-        if index + count > ENTRIES:
-            return PARAMETER
-        if count == 0:
-            return PARAMETER if qemu and not (kvm and known) else OK
-        wanted = values * count if token is STUFF else values
-        for i, v in enumerate(wanted):
-            if self._bad(v, kernel and known):
-                if papr:
-                    return PARAMETER
-                for k in range(i):
-                    self.set(index + k, wanted[k])
-                return PARAMETER
-        for i, v in enumerate(wanted):
-            self.set(index + i, v)
-        return OK
