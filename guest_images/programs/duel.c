@@ -20,13 +20,14 @@
 #define AGET(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define AADD(p, v) __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL)
 enum { WORDS = 512, MAX_TASKS = 8, MAX_PAGES = 64 };
+enum { POLL_NS = 20000, START_NS = 60000 };     /* nobody computes between the line and the start */
 enum { MSR_APIC_BASE = 0x1b, MSR_EN = 0x4b564d02, APIC_ENABLE = 1 << 11 };
 
 static u64 tasks, pages, passes, shared_pages, kernel, off, rewrite, bare, zero, cpus;
 
 /* Of all; never taken away: it has no MARK. */
 static struct {
-    u64 ready, go, through;
+    u64 ready, go, through;             /* go: when, 0: not yet */
 } *common;
 
 static u64 *shared;
@@ -67,6 +68,17 @@ static void reregister(u64 task)
             wrong("taking the registration back", task, 0, en);
 }
 
+/* All begin at the same time. */
+static void wait_for_go(void)
+{
+    u64 now;
+    AADD(&common->ready, 1);
+    while (!AGET(&common->go))
+        sleep_ns(POLL_NS);
+    if ((now = time_ns()) < common->go)
+        sleep_ns(common->go - now);
+}
+
 static void work(u64 task)
 {
     u64 *memory = mmap(pages * PAGE_SIZE, UPROT_READ | UPROT_WRITE);
@@ -74,9 +86,7 @@ static void work(u64 task)
         wrong("no memory or no CPU", task, task % cpus, 0);
     for (u64 i = 0; i < pages; i++)
         memory[i * WORDS] = MARK;
-    AADD(&common->ready, 1);
-    while (!AGET(&common->go))
-        yield();
+    wait_for_go();
     for (u64 pass = 1; pass <= passes; pass++) {
         for (u64 i = 0; i < pages; i++) {
             u64 *p = memory + i * WORDS;
@@ -100,9 +110,7 @@ static void work(u64 task)
 static void spin(void)
 {
     setcpus(1);
-    AADD(&common->ready, 1);
-    while (!AGET(&common->go))
-        yield();
+    wait_for_go();
     while (AGET(&common->through) < tasks)
         ;
     exit(0);
@@ -128,7 +136,7 @@ int main(int argc, char **argv)
     struct sysinfo info;
     bool spinning = arg_u64(argc, argv, "spin", 0), good = true;
     u64 markers = arg_u64(argc, argv, "markers", 0);
-    tasks = arg_u64(argc, argv, "tasks", 2), pages = arg_u64(argc, argv, "pages", 2), passes = arg_u64(argc, argv, "passes", 1);
+    tasks = arg_u64(argc, argv, "tasks", 2), pages = arg_u64(argc, argv, "pages", 3), passes = arg_u64(argc, argv, "passes", 1);
     shared_pages = arg_u64(argc, argv, "shared", 1), kernel = arg_u64(argc, argv, "kernel", 0), off = arg_u64(argc, argv, "off", 0);
     rewrite = arg_u64(argc, argv, "rewrite", 0), bare = arg_u64(argc, argv, "bare", 0), zero = arg_u64(argc, argv, "zero", 0);
     sysinfo(&info);
@@ -147,11 +155,11 @@ int main(int argc, char **argv)
     if (spinning)
         start(spinner, 0);
     while (AGET(&common->ready) < tasks + spinning)
-        yield();
+        sleep_ns(POLL_NS);
     if (markers)
         hook(HOOK_MARKERS, markers, 0);
     printf("duel: go\n");
-    AADD(&common->go, 1);
+    AADD(&common->go, time_ns() + START_NS);
     for (; off; off--)
         if (hook(HOOK_CPU_ONLINE, 1, 0) || hook(HOOK_CPU_ONLINE, 1, 1))
             wrong("CPU out of service", 0, 1, 0);

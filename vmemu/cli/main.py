@@ -22,6 +22,7 @@ from vmemu.cli.images import images
 from vmemu.cli.output import say
 from vmemu.cli.replay import replay
 from vmemu.cli.shrink import shrink
+from vmemu.cli.zoo import zoo
 from vmemu.errors import VmemuError
 
 USAGE = 2
@@ -35,7 +36,7 @@ def cli() -> None:
     """A laboratory for asynchronous paging between hypervisor and guest."""
 
 
-for command in (boot, debug, replay, explore, shrink, ctl, images, bugs, bench):
+for command in (boot, debug, replay, explore, shrink, zoo, ctl, images, bugs, bench):
     cli.add_command(command)
 
 

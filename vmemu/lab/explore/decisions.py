@@ -72,7 +72,7 @@ class PlannedSource:
         return self._pick(kind, len(keys), keys)
 
     def _pick(self, kind: str, options: int, keys: Sequence[int]) -> int:
-        if self.kinds is not None and kind not in self.kinds:
+        if options < 2 or (self.kinds is not None and kind not in self.kinds):
             return 0
         count = self.count
         number = count[kind] = count.get(kind, 0) + 1

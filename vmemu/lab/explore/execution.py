@@ -165,8 +165,9 @@ class Explorer:
             end = machine.turn()
             if end is not None:
                 raise ConfigError(f"scenario {self.scenario.name}: the machine ends before its start: {end[1]}")
-        for text in self.scenario.setup:
-            self._command(text)
+        for step in self.scenario.setup:
+            for text in (step,) if isinstance(step, str) else step(machine):
+                self._command(text)
         wrong = self.watch.violations
         if wrong:
             raise ConfigError(f"scenario {self.scenario.name}: something is wrong before its start: {wrong[0]}")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Rig = Callable[[tuple[str, ...], "Choices"], "Machine"]
 #: drive(machine, ask) -> instead of the run loop: plays the guest. `ask(kind, options)` is a decision.
 Drive = Callable[["Machine", Callable[[str, int], int]], None]
+#: setup(machine) -> commands that depend on what the machine's memory looks like.
+Setup = Callable[["Machine"], list[str]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Scenario:
 
     name: as `vmemu explore` takes it. text: one line. isa: None is the image's. image: name or path. options: BootOptions fields.
     start: "boot", an instruction index, or what `vmemu replay --to` takes ("output:ready", "fault_swap:3").
-    setup: commands of the machine's owner (as `vmemu ctl` gives them) at the start.
+    setup: commands of the machine's owner (as `vmemu ctl` gives them) at the start, or functions that say which.
     cycles: bound of one execution, per vCPU; one that takes longer violates LIVE.
     actions: what the environment may do between two turns (names in `actions.ACTIONS`); each such instant is a decision `act`.
     events: what may go wrong (clock/inject.py: "apf.kick", or "store.read:fail,delay=100us" for some actions only); every
@@ -48,7 +50,7 @@ class Scenario:
     image: str = "hello"
     options: Mapping[str, Any] = field(default_factory=dict)
     start: str | int = "boot"
-    setup: tuple[str, ...] = ()
+    setup: tuple[str | Setup, ...] = ()
     cycles: int = 200_000_000
     actions: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
