@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -141,6 +141,8 @@ class Injector:
         self.fired: list[str] = []
         #: Asked about each event for which no rule decides: event, key. An explorer's way in.
         self.ask: Callable[[str, int | None], Action | None] | None = None
+        #: Rules that were given while the machine ran: they are part of its state.
+        self.added: list[Rule] = []
         for rule in rules:
             self.add(rule)
 
@@ -150,6 +152,14 @@ class Injector:
 
     def add(self, rule: Rule) -> None:
         self.rules.setdefault(rule.event, []).append(rule)
+
+    def add_from_now(self, rule: Rule) -> Rule:
+        """Add a rule whose count begins now; the rule as it is kept."""
+        if rule.key is None and rule.count:
+            rule = replace(rule, count=self.counts.get(rule.event, 0) + rule.count)
+        self.added.append(rule)
+        self.rules.setdefault(rule.event, []).insert(0, rule)
+        return rule
 
     def watches(self, *events: str) -> bool:
         """Does any rule concern one of these events? Lets a caller keep its fast path."""
@@ -178,10 +188,26 @@ class Injector:
         return not self.rules and self.ask is None
 
     def save(self) -> dict[str, Any]:
-        return {"version": 1, "counts": dict(self.counts), "fired": list(self.fired)}
+        return {"version": 1, "counts": dict(self.counts), "fired": list(self.fired), "added": [str(rule) for rule in self.added]}
 
     def load(self, state: dict[str, Any]) -> None:
         if state.get("version") != 1:
             raise ConfigError("saved injector state is of another version")
         self.counts = dict(state["counts"])
         self.fired = list(state["fired"])
+        self._forget_added()
+        for text in state.get("added", ()):
+            rule = parse_rule(text)
+            self.added.append(rule)
+            self.rules.setdefault(rule.event, []).insert(0, rule)
+
+    def _forget_added(self) -> None:
+        for rule in self.added:
+            self.rules[rule.event].remove(rule)
+            if not self.rules[rule.event]:
+                del self.rules[rule.event]
+        self.added.clear()
+
+    def load_idle(self) -> None:
+        """Put back the state of an injector that was idle: what it has counted is of no interest."""
+        self._forget_added()

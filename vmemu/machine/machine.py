@@ -214,6 +214,9 @@ class Machine:
         """A device's next deadline moved. A later one needs nothing: the run comes back at the old one and looks again."""
         self._devices_moved = True
         deadline = self._next_deadline()
+        if self._turn_open is not None and deadline is not None:  # a command's doing: the turn that goes on ends in time
+            number, limit = self._turn_open
+            self._turn_open = number, min(limit, self.units(deadline))
         if self._running and deadline is not None and self.units(deadline) < self._run_limit:
             self.vcpus[self._now_vcpu].kick()
 

@@ -230,7 +230,9 @@ class Memory:
         self._owner = dict(state["owner"])
         self._owned = state["owned"]
         self.last_error = state["last_error"]
-        if state["injector"] is not None:
+        if state["injector"] is None:
+            self.injector.load_idle()
+        else:
             self.injector.load(state["injector"])
 
     def save_slots(self) -> tuple[int, list[int]]:

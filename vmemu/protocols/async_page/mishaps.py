@@ -40,7 +40,7 @@ class Mishaps:
         return self._machine.memory.injector.check(event.name, key)
 
     def _later(self, action: Action, kind: str, data: int) -> str:
-        self._machine.queue.post(self._machine.now() + action.delay_ns, kind, data)
+        self._machine.queue.post(self._machine.instant() + action.delay_ns, kind, data)
         self._machine.deadline_changed()
         return f"{action.delay_ns // 1000} us later (injected)"
 
@@ -122,6 +122,12 @@ class Mishaps:
                 if action.do is Do.DELAY:
                     self._ledger.note(f"{work}: announced {self._later(action, READY_LATE, work.id)}")
         return work.mishap == Mishap.LATE
+
+    def hold_back(self, work: Work, ns: int) -> None:
+        """A completion that waits in the list is announced that much later."""
+        work.mishap = Mishap.LATE
+        self._ledger.note(f"{work}: announced {self._later(Action(Do.DELAY, ns), READY_LATE, work.id)}")
+        self._pager.note("mishap", work, f"its announcement is held back for {ns // 1000} us")
 
     def _ready_late(self, now: int, number: int) -> None:
         work = self._pager.works[number]

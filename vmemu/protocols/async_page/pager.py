@@ -10,7 +10,7 @@ What a protocol adds is a subclass: whom to tell, when, and how. Everything refu
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from vmemu.core import CYC, CoreVcpu, Cycles, Exit, PageState, Stage2
 from vmemu.core.events import EventKind
@@ -19,12 +19,14 @@ from vmemu.devices.base import State
 from vmemu.machine.elf import SLEEPER_WORDS
 from vmemu.machine.facility import Pager, Resolution
 from vmemu.machine.insight import ACCESSES, Insight
+from vmemu.protocols.async_page.interventions import PageIns
 from vmemu.protocols.async_page.ledger import Ledger
 from vmemu.protocols.async_page.mishaps import IO_DONE, Mishaps
 from vmemu.protocols.async_page.references import MM, VM, References
 from vmemu.protocols.async_page.steps import Sequence, Sequencer
 from vmemu.protocols.async_page.words import Names, SharedWords
 from vmemu.protocols.async_page.work import BROADCAST, Mishap, Work
+from vmemu.protocols.interventions import add as add_steerable
 
 if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
@@ -50,6 +52,8 @@ class AsyncPager(Pager):
     is under way for the whole machine, not for one vCPU), and implement the abstract methods.
     """
 
+    #: Words for `drop` and `duplicate` besides those of every protocol, and their injectable events.
+    notifications: ClassVar[dict[str, str]] = {}
     announces_early = False
     shared_gfns = False
     VERSION = 1
@@ -93,6 +97,7 @@ class AsyncPager(Pager):
         self.mishaps = Mishaps(self)
         machine.queue.define(IO_DONE, self.mishaps.io_done)
         machine.pager = self
+        add_steerable(machine, PageIns(self, self.notifications))
 
     # ------------------------------------------------- what a protocol adds
     @abstractmethod
@@ -469,7 +474,7 @@ class AsyncPager(Pager):
             self.ledger.count["unsent"] += 1
             self.note("unsent", work, "over, and not announced")
         else:
-            self.note("over", work, "over; the guest had not been told")
+            self.note("over", work, "over: the guest does not wait for it")
 
     def forget_gfn(self, vcpu: CoreVcpu, work: Work) -> None:
         """The page is under way no longer: the next fault on it starts anew."""

@@ -7,7 +7,7 @@ back. The worker posts as soon as the page is there. What is refused here is ser
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from vmemu.core import CoreVcpu, Exit, Stage2
 from vmemu.devices.base import State
@@ -47,6 +47,7 @@ class Esn(AsyncPager):
     """One partition's option. Tokens of the generic layer are correlation numbers."""
 
     announces_early = True
+    notifications: ClassVar[dict[str, str]] = {"irq": "esn.irq", "post": "esn.post"}
 
     def __init__(self, machine: Machine, profile: str) -> None:
         bugs = frozenset(machine.options.bugs) if machine.options is not None else frozenset()

@@ -7,7 +7,7 @@ token in the area's slot, one at a time, until the guest clears the slot and ack
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vmemu.core import CoreVcpu, Exit
 from vmemu.devices.base import State
@@ -44,6 +44,8 @@ OVER_PENDING = ("kvm-two-exceptions", "kvm-blind-cancel")
 
 class KvmX86(AsyncPager):
     """Per vCPU: `en` and `vector` as the MSRs read, `on`, `ids` of the last token; pageready_pending is a shared word."""
+
+    notifications: ClassVar[dict[str, str]] = {"flag": "apf.flag"}
 
     def __init__(self, machine: Machine, profile: str) -> None:
         super().__init__(machine, profile)

@@ -10,7 +10,7 @@ series' own ways).
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, ClassVar
 
 from vmemu.core import CoreVcpu, Exit, PageState
 from vmemu.devices.base import State
@@ -37,6 +37,8 @@ FREE = (0, 0)  # the buffer's reason and token
 
 class Arm64Pager(AsyncPager):
     """One machine's service, host side. `sdei` is None with the profile ppi-only."""
+
+    notifications: ClassVar[dict[str, str]] = {"event": "sdei.event"}
 
     def __init__(self, machine: Machine, profile: str) -> None:
         super().__init__(machine, profile)
@@ -187,6 +189,7 @@ class Arm64Pager(AsyncPager):
         if not work.wake_all and state.away_token == work.token and self._take_back(vcpu, state):
             work.injected = False
             self.ledger.took_back(vcpu, work)
+            self.note("cancelled", work, "taken back: its event had not been delivered")
             return False
         if not self._write(vcpu, Reason.PAGE_READY, WAKE_ALL if work.wake_all else work.token):
             return False
