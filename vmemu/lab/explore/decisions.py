@@ -89,11 +89,13 @@ class PlannedSource:
             index = 1 + (self._draw(kind, number) >> 8) % (options - 1)
         elif index >= options:
             return 0
-        made = Deviation(kind, number, index)
+        self._deviated(Deviation(kind, number, index), options, keys)
+        return index
+
+    def _deviated(self, made: Deviation, options: int, keys: Sequence[int]) -> None:
         self.made.append(made)
         if self.on_deviation is not None:
             self.on_deviation(made, options, keys)
-        return index
 
     def _draw(self, kind: str, number: int) -> int:
         """64 bits that depend on seed, kind and number alone: what else is decided does not shift them."""

@@ -95,16 +95,17 @@ class Explorer:
     """A scenario's machine, standing at its start. `run` may be called as often as one likes; each call begins there.
 
     bugs: known bugs to switch on, besides the scenario's own. keep: observations kept for `watch.story`.
-    logged: choices are logged, for recordings (slower). on_boot: told of the machine before it has run.
+    logged: choices are logged, for recordings (slower). on_boot: told of the machine before it has run. source: who decides, of
+    the kinds that it is made with.
     """
 
     def __init__(self, scenario: Scenario, bugs: Sequence[str] = (), *, keep: int = 0, logged: bool = False,
-                 on_boot: Callable[[Machine], None] | None = None) -> None:
+                 on_boot: Callable[[Machine], None] | None = None, source: type[PlannedSource] = PlannedSource) -> None:
         load_rooms()
         self.scenario = scenario
         self.bugs = tuple(dict.fromkeys((*scenario.bugs, *bugs)))
         self.actions = actions.find(scenario.actions)
-        self.source = PlannedSource(None if scenario.kinds is None else {*scenario.kinds, *self._own_kinds()})
+        self.source = source(None if scenario.kinds is None else {*scenario.kinds, *self._own_kinds()})
         self._logged = logged
         index = self._start_index()
         self.machine = machine = self._make()
@@ -192,17 +193,27 @@ class Explorer:
 
     def go_on(self, plan: Plan | Schedule) -> Execution:
         """The same, from where the machine stands, which is its start: for the first execution of a machine that is recorded."""
+        self._begin(plan)
+        return self.finish(_ending(self._drive if self.scenario.drive is not None else self._loop))
+
+    def _begin(self, plan: Plan | Schedule) -> None:
         self.source.begin(plan if isinstance(plan, Plan) else Plan.of(plan))
         self._seen, self._print = _Seen(), 0
-        try:
-            end = self._drive() if self.scenario.drive is not None else self._loop()
-        except StoreError as error:
-            end = HOST, f"store failure: {error}"
-        except EngineError as error:
-            end = HOST, f"engine failure: {error}"
-        except VmemuError as error:
-            end = error.status, str(error)
-        return self._finish(end)
+
+    # --------------------------------------------- an execution, turn by turn
+    def begin(self) -> None:
+        """Back to the start; `turn`, `offer` and `finish` are the caller's now. They make the decisions that `run` makes."""
+        self.reset()
+        self._begin(())
+
+    def turn(self) -> tuple[int, str] | None:
+        """One turn of the machine; how it ended, if it did."""
+        return _ending(self.machine.turn)
+
+    def offer(self) -> str | None:
+        """After a turn: the environment decides about an action. The command that was given, whether it could be done or not."""
+        index = self._ask("act", 1 + len(self.actions)) if self.actions else 0
+        return self._act(index - 1) if index else None
 
     def _drive(self) -> tuple[int, str] | None:
         assert self.scenario.drive is not None
@@ -228,21 +239,22 @@ class Explorer:
                     if model.violations:
                         return None
                 seen.add(self.watch.state())
-                if options > 1 and end is None and (index := ask("act", options)):
+                if options > 1 and end is None and (index := ask("act", options)):  # offer()
                     self._act(index - 1)
         self._print = mark
         return end
 
-    def _act(self, index: int) -> None:
+    def _act(self, index: int) -> str | None:
         text = self.actions[index].propose(self.machine, self._ask)
-        if text is None:
-            return
-        try:
-            self._command(text)
-        except (Refused, ConfigError, EngineError):
-            pass  # it cannot be done now: nothing has changed
+        if text is not None:
+            try:
+                self._command(text)
+            except (Refused, ConfigError, EngineError):
+                pass  # it cannot be done now: nothing has changed
+        return text
 
-    def _finish(self, end: tuple[int, str] | None) -> Execution:
+    def finish(self, end: tuple[int, str] | None) -> Execution:
+        """The verdict. `end`: of the machine; None: a violation ended the execution."""
         machine, watch, source, seen = self.machine, self.watch, self.source, self._seen
         found: list[Violation] = []
         if end is not None:
@@ -270,3 +282,15 @@ class Explorer:
     def close(self) -> None:
         """The machine is given up."""
         self.machine.close()
+
+
+def _ending(run: Callable[[], tuple[int, str] | None]) -> tuple[int, str] | None:
+    """What `run` says, or the host's failure."""
+    try:
+        return run()
+    except StoreError as error:
+        return HOST, f"store failure: {error}"
+    except EngineError as error:
+        return HOST, f"engine failure: {error}"
+    except VmemuError as error:
+        return error.status, str(error)
