@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
+from elftools.dwarf.callframe import FDE
 from elftools.elf.elffile import ELFFile
 from helpers.elfmaker import ISA_MACHINE, make_elf
 
@@ -33,6 +34,8 @@ def test_every_image_has_debug_information(image: images.BuiltIn) -> None:
                       if die.tag == "DW_TAG_subprogram" and "DW_AT_low_pc" in die.attributes and "DW_AT_name" in die.attributes}
     if image.kind == "kernel":
         assert {"kmain", "trap_fault", "token_wait"} <= functions and dwarf.has_CFI()
+        marks = [e.cie["augmentation"] for e in dwarf.CFI_entries() if isinstance(e, FDE) and e.cie is not None]
+        assert marks.count(b"zS") == {"x86_64": 2, "arm64": 2, "ppc64": 1}[image.isa]  # frames of interrupted code
     elif image.kind == "program":
         assert "main" in functions and dwarf.has_CFI()
 

@@ -6,6 +6,7 @@
  * frame. So nothing needs to be told which stack the next trap uses.
  */
 #include "param.h"
+#include "unwind.h"
 
     .text
 
@@ -62,6 +63,7 @@ save:
     mrs x2, elr_el1
     mrs x3, spsr_el1
     stp x2, x3, [sp, #TF_PC]
+.Lsaved:
     mov x0, sp
     bl trap_entry
     mov x0, sp
@@ -89,23 +91,34 @@ arch_return_user:
     ldp x4, x5, [sp, #32]
     ldp x2, x3, [sp, #16]
     ldp x0, x1, [sp]
+.Lrestored:
     add sp, sp, #TF_SIZE
     eret
 
 /*
  * An SDEI event: x0 = its number, x1 = its slot, x2 and x3 = interrupted PC and PSTATE, everything masked. The dispatcher has saved
  * x0 to x17; the rest, and the stack pointer, must be as they were when it is told that we are done. ELR_EL1 and SPSR_EL1 may be live.
+ * PC, PSTATE and SP_EL0 are kept for debuggers alone: nothing else on this stack says what was interrupted.
  */
+#define EVENT_LR 16                     /* and the stack pointer */
+#define EVENT_PC 32                     /* and PSTATE */
+#define EVENT_SP_EL0 48
+#define EVENT_SIZE 64
     .globl sdei_entry
 sdei_entry:
     mov x4, sp
-    sub sp, x1, #32
+    mrs x5, sp_el0
+    sub sp, x1, #EVENT_SIZE
     stp x18, x29, [sp]
-    stp x30, x4, [sp, #16]
+    stp x30, x4, [sp, #EVENT_LR]
+    stp x2, x3, [sp, #EVENT_PC]
+    str x5, [sp, #EVENT_SP_EL0]
+.Levent_saved:
     mov x29, xzr
     bl sdei_taken                       /* returns the call that ends it, in x0 and x1 */
-    ldp x30, x4, [sp, #16]
+    ldp x30, x4, [sp, #EVENT_LR]
     ldp x18, x29, [sp]
+.Levent_restored:
     mov sp, x4
     hvc #0
     b sdei_stuck
@@ -129,4 +142,53 @@ arch_switch:
     ldp x27, x28, [sp, #80]
     ldp x29, x30, [sp], #96
     ret
+/*
+ * For debuggers; by DWARF's numbers (AADWARF64, 4.1) SP is 31, PC 32. The interrupted stack pointer is SP_EL0 at exception level 0, else
+ * SP_EL1. All places are offsets from SP: of saved PSTATE and SP_EL0, and of SP_EL1 (deref 1), or SP_EL1 itself (deref 0).
+ */
+.macro unwind_sp pstate, sp_el0, sp_el1, deref
+    .byte DW_CFA_def_cfa_expression
+    .uleb128 7012f - 7011f
+7011:
+    .byte DW_OP_breg0 + 31
+    .sleb128 \pstate
+    .byte DW_OP_deref, DW_OP_lit0 + 0xc, DW_OP_and, DW_OP_bra
+    .2byte 7014f - 7013f
+7013:
+    .byte DW_OP_breg0 + 31
+    .sleb128 \sp_el0
+    .byte DW_OP_deref, DW_OP_skip
+    .2byte 7012f - 7014f
+7014:
+    .byte DW_OP_breg0 + 31
+    .sleb128 \sp_el1
+    .if \deref
+    .byte DW_OP_deref
+    .endif
+7012:
+.endm
+
+    unwind_begin .Lsaved, .Lrestored, 32
+    unwind_sp TF_PSTATE, TF_SP, TF_SIZE, 0
+    .set offset, 0
+    .rept 31
+    unwind_saved offset / 8, 31, offset
+    .set offset, offset + 8
+    .endr
+    unwind_saved 32, 31, TF_PC
+    unwind_end
+
+    unwind_begin .Levent_saved, .Levent_restored, 32
+    unwind_sp EVENT_PC + 8, EVENT_SP_EL0, EVENT_LR + 8, 1
+    .set offset, 0
+    .rept 18                            /* the dispatcher has them */
+    .byte DW_CFA_undefined
+    .uleb128 offset
+    .set offset, offset + 1
+    .endr
+    unwind_saved 18, 31, 0
+    unwind_saved 29, 31, 8
+    unwind_saved 30, 31, EVENT_LR
+    unwind_saved 32, 31, EVENT_PC
+    unwind_end
     .section .note.GNU-stack, "", %progbits

@@ -7,6 +7,7 @@
  * pages are pinned and mapped until trap_entry has moved it all to the stack.
  */
 #include "asm.h"
+#include "unwind.h"
 
     .macro vector offset
     .org \offset
@@ -108,9 +109,11 @@ trap_entry:
     mr 3, 1
     li 0, 0
     stdu 0, -FRAME_MIN-16(1)            /* ends the back chain */
+.Ltrap_saved:
     bl trap_dispatch
     nop
     addi 3, 1, FRAME_MIN+16
+.Ltrap_restoring:
 
 /* void arch_return_user(struct trapframe *): also the way back to the kernel. Interrupts off. */
     .globl arch_return_user
@@ -148,4 +151,15 @@ arch_return_user:
 3:  .8byte 0, 0x1000
     .8byte 0x4000, 0x5000
 4:  .balign 4
+/* For debuggers: struct trapframe lies above the frame of trap_dispatch's caller. LR is 65, CTR 66 (ELFv2 2.4); 113 is nobody's. */
+#define FRAME (FRAME_MIN + 16)
+    unwind_begin .Ltrap_saved, .Ltrap_restoring, 113
+    unwind_cfa_at 1, FRAME + TF_GPR(1)
+    .irp n, 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
+    unwind_saved \n, 1, FRAME + TF_GPR(\n)
+    .endr
+    unwind_saved 65, 1, FRAME + TF_LR
+    unwind_saved 66, 1, FRAME + TF_CTR
+    unwind_saved 113, 1, FRAME + TF_NIP
+    unwind_end
     .section .note.GNU-stack, "", %progbits

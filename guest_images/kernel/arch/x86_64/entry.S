@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Every way into the kernel and the one way out. The order of pushes is struct trapframe. */
 #include "param.h"
+#include "unwind.h"
 
     .text
 
@@ -24,11 +25,13 @@ trap_common:
     jz 1f
     swapgs
 1:  call save_registers             /* returns with rdi = trapframe */
+.Ltrap_saved:
     call trap_dispatch
 
 /* Load the trapframe at rsp and return to where it came from. */
 trap_return:
     popq %r15
+.Ltrap_restoring:
     popq %r14
     popq %r13
     popq %r12
@@ -85,8 +88,10 @@ syscall_entry:
     pushq $0
     pushq $VEC_SYSCALL
     call save_registers
+.Lsyscall_saved:
     call trap_dispatch
     jmp trap_return
+.Lsyscall_end:
 
 /* void arch_return_user(struct trapframe *tf) */
     .globl arch_return_user
@@ -138,4 +143,18 @@ msr_safe_refused:
     movl $-1, %eax
     ret
 
+/* struct trapframe, by DWARF's numbers (System V ABI AMD64, figure 3.36): rsp is 7, the column of rip 16 */
+.macro unwind_trapframe from, to
+    unwind_begin \from, \to, 16
+    unwind_cfa_at 7, 160
+    .set offset, 0
+    .irp register, 15, 14, 13, 12, 11, 10, 9, 8, 5, 4, 6, 3, 1, 2, 0
+    unwind_saved \register, 7, offset
+    .set offset, offset + 8
+    .endr
+    unwind_saved 16, 7, 136
+    unwind_end
+.endm
+    unwind_trapframe .Ltrap_saved, .Ltrap_restoring
+    unwind_trapframe .Lsyscall_saved, .Lsyscall_end
     .section .note.GNU-stack, "", %progbits
