@@ -103,6 +103,13 @@ def fault(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
 
 
 @bench.command()
+@_options
+def rules(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
+    """An example of a rule-based test: our part, and Hypothesis's own. Exit status 1 when ours is more."""
+    return _report(json_path, lambda: _lab("bench.rules").measure(isas or ISAS, repeat, click.echo))
+
+
+@bench.command()
 @click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N", help="Best of N measurements.")
 @click.option("--json", "json_path", metavar="FILE", help="Write the figures to FILE; - is stdout.")
 def nx(repeat: int, json_path: str | None) -> int:

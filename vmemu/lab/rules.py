@@ -95,6 +95,11 @@ class GuestRules(RuleBasedStateMachine):
         self.source = source
         self._begin()
 
+    @classmethod
+    def use(cls, explorer: Explorer) -> None:
+        """Run on this explorer, whose source is an `AheadSource`, and not on one of its own."""
+        GuestRules._made[cls] = explorer
+
     def _begin(self) -> None:
         self.explorer.begin()
         self.over = False
