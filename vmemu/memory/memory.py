@@ -175,6 +175,8 @@ class Memory:
 
     def write(self, gpa: int, data: bytes) -> None:
         """As `read`, the other way round."""
+        if self.core.observe is not None:
+            self.core.observe(Seen(What.HOST_WRITING, -1, gpa, data=bytes(data)))
         done = self.core.write_resident(gpa, data)
         while done < len(data):
             self._want(gpa + done)

@@ -25,7 +25,9 @@ class Entry:
 
 
 #: Modules that register models when they are imported.
-MODULES: tuple[str, ...] = ("vmemu.lab.models.esn", "vmemu.lab.models.vas", "vmemu.lab.models.tce")
+MODULES: tuple[str, ...] = tuple(
+    f"vmemu.lab.models.{name}" for name in ("faults", "kvm_x86", "kvm_2010", "esn", "vas", "tce")
+)
 _ENTRIES: dict[str, Entry] = {}
 
 

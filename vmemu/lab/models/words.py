@@ -25,6 +25,7 @@ _WORDS: dict[What, Callable[[Seen], str]] = {
     What.MMIO_WRITE: lambda s: f"device memory {s.a:#x} := {s.b:#x} ({s.c} bytes)",
     What.PASTE: lambda s: f"paste at {s.a:#x}",
     What.PASTE_DONE: lambda s: f"paste at {s.a:#x} " + ("is taken" if s.b else "is refused"),
+    What.HOST_WRITING: lambda s: f"host is about to write {len(s.data)} bytes at gpa {s.a:#x}",
     What.HOST_WRITE: lambda s: f"host writes {s.data[:16].hex()}{'...' if len(s.data) > 16 else ''} at gpa {s.a:#x}",
     What.EXCEPTION: lambda s: f"exception {s.a}, address {s.b:#x}, error {s.c:#x}",
     What.INTERRUPT: lambda s: f"interrupt {s.a:#x}",
