@@ -8,9 +8,9 @@ vmemu.protocols. It may read the machine - memory, registers, devices, time, boo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from vmemu.core import PAGE_SIZE
 from vmemu.core.observe import Seen, What
@@ -50,6 +50,25 @@ class End(Protocol):
     def guest_status(self) -> int | None: ...
 
 
+class Wait(NamedTuple):
+    """An edge of the wait graph. waiter, on: names of nodes ("task 3", "token 0x2000", "vCPU 0"); why: of the waiting.
+
+    on "": it ends by itself, and `why` says when or how.
+    """
+
+    waiter: str
+    on: str
+    why: str
+
+
+def token_node(token: int) -> str:
+    return f"token {token:#x}"
+
+
+def vcpu_node(vcpu: int) -> str:
+    return f"vCPU {vcpu}"
+
+
 class Model(ABC):
     """One protocol's rules, for one machine, from its first instruction on.
 
@@ -62,6 +81,8 @@ class Model(ABC):
         self.machine = machine
         self.violations: list[Violation] = []
         self.on: dict[What, Callable[[Seen], None]] = {}
+        #: All models that watch this machine; set by whoever puts them to work.
+        self.peers: Sequence[Model] = (self,)
 
     def see(self, seen: Seen) -> None:
         """One observation, in the middle of what it tells of."""
@@ -77,6 +98,13 @@ class Model(ABC):
 
     def at_end(self, end: End) -> None:  # noqa: B027
         """The run is over."""
+
+    def migrated(self) -> None:  # noqa: B027
+        """The machine's state came as a VMM carries it: what no interface lets it read is lost (Facility.migrated)."""
+
+    def waits(self) -> list[Wait]:
+        """Who waits for what, as far as this model knows: for the wait graph."""
+        return []
 
     @abstractmethod
     def state(self) -> Hashable:

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from vmemu.core.observe import Fate, Seen, What
-from vmemu.lab.models.base import Model
+from vmemu.lab.models.base import Model, Wait, vcpu_node
 from vmemu.lab.models.ledger import SOON_NS
 from vmemu.lab.models.registry import Entry, register
 
@@ -87,6 +87,9 @@ class FaultModel(Model):
         for vcpu in self.machine.vcpus:
             if vcpu.online and vcpu.host_halted:
                 self.wrong("HALT", "the vCPU waits for a page, and nothing will wake it", vcpu=vcpu.id)
+
+    def waits(self) -> list[Wait]:
+        return [Wait(vcpu_node(vcpu), f"page {gfn:#x}", "the host has halted it for that page") for vcpu, (gfn, _) in self.halts.items()]
 
     def state(self) -> Hashable:
         return tuple(sorted(self.halts)), bool(self.failures)

@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from vmemu.core import CoreVcpu
 from vmemu.core.observe import Seen
-from vmemu.lab.models.base import peek, profile
+from vmemu.lab.models.base import End, Wait, peek, profile, token_node, vcpu_node
+from vmemu.lab.models.ledger import SOON_NS, announcement
 from vmemu.lab.models.registry import Entry, register
 from vmemu.lab.models.x86 import ALL, AS_INT, AS_VMEXIT, ENABLED, MSR_ACK, MSR_EN, MSR_INT, X86Model
+from vmemu.machine.result import STALLED
 
 if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
 
 APIC_ENABLED = 1 << 11  # IA32_APIC_BASE
+NOT_DUE = -1
 LOWEST_VECTOR = 16  # below, a local APIC takes no interrupt (SDM 3, 10.5.2)
 
 
 class KvmModel(X86Model):
-    """By vCPU, beside X86Model's: `slot` the token that was announced last, `owed` its acknowledge, `due` its interrupt not seen yet."""
+    """By vCPU, beside X86Model's: `slot` the token announced last, `owed` its acknowledge, `due` since when its interrupt was not seen."""
 
     name = "kvm"
     features = 1 << 4 | 1 << 14
@@ -34,7 +37,8 @@ class KvmModel(X86Model):
         count = len(machine.vcpus)
         self.slot = [0] * count
         self.owed = [False] * count
-        self.due = [False] * count
+        self.due = [NOT_DUE] * count
+        self.cleared: dict[int, int] = {}  # vCPU -> since when the slot is free, others wait for it, and no ACK comes
 
     def is_on(self, vcpu: int) -> bool:
         return self.en[vcpu] & (ENABLED | AS_INT) == ENABLED | AS_INT
@@ -55,9 +59,11 @@ class KvmModel(X86Model):
             self.vector[vcpu] = value
         elif msr == MSR_ACK and value & 1:
             self.owed[vcpu] = False
+            self.cleared.pop(vcpu, None)
 
     def forget(self, vcpu: int) -> None:
-        self.owed[vcpu] = self.due[vcpu] = False
+        self.owed[vcpu], self.due[vcpu] = False, NOT_DUE
+        self.cleared.pop(vcpu, None)
 
     # ---------------------------------------------------------- announcements
     def _apic_on(self, vcpu: int) -> bool:
@@ -77,30 +83,76 @@ class KvmModel(X86Model):
         else:
             self.ledger.here(value, vcpu)
         self.slot[vcpu], self.owed[vcpu] = value, True
-        self.due[vcpu] = self.vector[vcpu] >= LOWEST_VECTOR
+        self.due[vcpu] = self.machine.now() if self.vector[vcpu] >= LOWEST_VECTOR else NOT_DUE
 
     def _interrupt(self, seen: Seen) -> None:
         if seen.a == self.vector[seen.vcpu]:
-            self.due[seen.vcpu] = False
+            self.due[seen.vcpu] = NOT_DUE
 
     def nothing_in_the_way(self, vcpu: CoreVcpu) -> bool:
-        if not self.is_on(vcpu.id) or self.owed[vcpu.id] or not self._apic_on(vcpu.id):
+        if not self.is_on(vcpu.id) or not self._apic_on(vcpu.id):
             return False
         token = peek(self.machine, self.area(vcpu.id) + 4, 4)
-        return token is not None and not any(token)
+        if token is None or any(token):
+            return False
+        if self.owed[vcpu.id]:
+            self._acknowledge_soon(vcpu.id)
+        return not self.owed[vcpu.id]
+
+    def _acknowledge_soon(self, vcpu: int) -> None:
+        now = self.machine.now()
+        if now > self.cleared.setdefault(vcpu, now) + SOON_NS:
+            self.wrong("LIVE", f"the guest has taken token {self.slot[vcpu]:#x} and writes no ACK, while others wait",
+                       token=self.slot[vcpu], vcpu=vcpu)
 
     def check(self) -> None:
         super().check()
         for vcpu in self.machine.vcpus:
             number, lapic = vcpu.id, self.board.apics.lapics[vcpu.id]
             bit = 1 << self.vector[number]
-            if self.due[number]:
-                self.due[number] = False
-                if not (lapic.irr | lapic.isr) & bit and lapic.enabled:
-                    self.wrong("LIVE", f"token {self.slot[number]:#x} is announced, and vector {self.vector[number]:#x} was never raised",
-                               token=self.slot[number], vcpu=number)
+            if self.due[number] != NOT_DUE:
+                if (lapic.irr | lapic.isr) & bit or not lapic.enabled:
+                    self.due[number] = NOT_DUE
+                elif self.machine.now() > self.due[number] + SOON_NS:
+                    self._never_raised(number)
             if lapic.isr & bit and self.vector[number] >= LOWEST_VECTOR and self._handler_is_over(vcpu):
                 self.wrong("EOI", f"vector {self.vector[number]:#x} is still in service after its handler", vcpu=number)
+
+    def _never_raised(self, vcpu: int) -> None:
+        token, vector = self.slot[vcpu], self.vector[vcpu]
+        self.wrong("LIVE", f"token {token:#x} is announced, and vector {vector:#x} was never raised", token=token, vcpu=vcpu)
+
+    def at_end(self, end: End) -> None:
+        super().at_end(end)
+        if end.status == STALLED:
+            for vcpu, due in enumerate(self.due):
+                if due != NOT_DUE:
+                    self._never_raised(vcpu)
+
+    def waits(self) -> list[Wait]:
+        found = super().waits()
+        for vcpu in range(len(self.en)):
+            token = peek(self.machine, self.area(vcpu) + 4, 4) if self.is_on(vcpu) else None
+            if not self.is_on(vcpu):
+                continue
+            if not self._apic_on(vcpu):
+                found.append(Wait(announcement(vcpu), vcpu_node(vcpu), "its local APIC is disabled"))
+            elif token is not None and any(token):
+                busy = int.from_bytes(token, "little")
+                found.append(Wait(announcement(vcpu), f"slot of vCPU {vcpu}", f"the slot still has {token_node(busy)}"))
+                found.append(Wait(f"slot of vCPU {vcpu}", vcpu_node(vcpu), self._why_not_taken(vcpu)))
+            elif self.owed[vcpu]:
+                found.append(Wait(announcement(vcpu), vcpu_node(vcpu), f"the ACK of {token_node(self.slot[vcpu])} is not written"))
+        return found
+
+    def _why_not_taken(self, vcpu: int) -> str:
+        lapic, vector = self.board.apics.lapics[vcpu], self.vector[vcpu]
+        if lapic.isr >> vector & 1:
+            return f"it has taken vector {vector:#x}, and neither cleared the slot nor ended the interrupt"
+        if lapic.irr >> vector & 1:
+            ready = lapic.pending() == vector
+            return f"vector {vector:#x} is pending" + (" with interrupts off" if ready else " behind another one in service")
+        return f"vector {vector:#x} is neither pending nor in service: it was lost, or taken and forgotten"
 
     @staticmethod
     def _handler_is_over(vcpu: CoreVcpu) -> bool:
@@ -114,11 +166,12 @@ class KvmModel(X86Model):
         return (int(self.owed[vcpu]),)
 
     def save(self) -> Any:
-        return [*super().save(), list(self.slot), list(self.owed), list(self.due)]
+        return [*super().save(), list(self.slot), list(self.owed), list(self.due), dict(self.cleared)]
 
     def load(self, state: Any) -> None:
         super().load(state)
-        self.slot, self.owed, self.due = (list(part) for part in state[6:])
+        self.slot, self.owed, self.due = (list(part) for part in state[6:9])
+        self.cleared = dict(state[9])
 
 
 register(Entry(KvmModel.name, lambda machine: profile(machine) == "kvm", KvmModel))

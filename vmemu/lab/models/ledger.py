@@ -10,13 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from vmemu.lab.models.base import Model
+from vmemu.lab.models.base import Model, Wait, token_node
 
-#: Virtual time within which the host must do what nothing stands in the way of: many times what a host thread's rests can add up to.
-SOON_NS = 1_000_000
+#: Virtual time within which the host must do what nothing stands in the way of: many times what a host thread's rests add up to, and
+#: longer than explorers delay a notification.
+SOON_NS = 5_000_000
 #: Completions closer together than this may be announced in either order: a worker may rest between fetching and appending.
 ORDER_NS = 100_000
 NEVER = -1
+
+
+def announcement(vcpu: int) -> str:
+    """The node of the wait graph that stands for a vCPU's next "here"."""
+    return f"announcement on vCPU {vcpu}"
 
 
 class Told(NamedTuple):
@@ -136,6 +142,16 @@ class Ledger:
         for token, told in self.told.items():
             what = "its page never came" if told.arrived == NEVER else "its page is there, and nobody says so"
             self._wrong("LIVE", f"token {token:#x} (gfn {told.gfn:#x}) is outstanding: {what}", token=token, vcpu=told.vcpu)
+
+    def waits(self) -> list[Wait]:
+        """Tokens wait for their pages, and those whose pages are there for the vCPU's next announcement."""
+        found = []
+        for token, told in self.told.items():
+            if told.arrived == NEVER:
+                found.append(Wait(token_node(token), f"page {told.gfn:#x}", "was told away"))
+            else:
+                found.append(Wait(token_node(token), announcement(told.vcpu), f"its page is here since {told.arrived} ns"))
+        return found + [Wait(f"wake-all of vCPU {vcpu}", announcement(vcpu), "was asked for") for vcpu in self.asked]
 
     def save(self) -> Any:
         return [dict(self.told), dict(self.covered), dict(self.asked), dict(self.may), self._serial]

@@ -24,9 +24,16 @@ class Entry:
     make: Callable[[Machine], Model]
 
 
-#: Modules that register models when they are imported.
-MODULES: tuple[str, ...] = tuple(
-    f"vmemu.lab.models.{name}" for name in ("faults", "kvm_x86", "kvm_2010", "esn", "vas", "tce")
+#: Modules of this room that register models when they are imported.
+ROOM = "vmemu.lab.models"
+MODULES: tuple[str, ...] = (
+    "checkers",
+    "faults",
+    "kvm_x86",
+    "kvm_2010",
+    "esn",
+    "vas",
+    "tce",
 )
 _ENTRIES: dict[str, Entry] = {}
 
@@ -42,7 +49,7 @@ def register(entry: Entry) -> Entry:
 def models() -> dict[str, Entry]:
     """All models, by name."""
     for module in MODULES:
-        importlib.import_module(module)
+        importlib.import_module(f"{ROOM}.{module}")
     return _ENTRIES
 
 

@@ -50,6 +50,7 @@ class Watch:
         self._keeps = keep > 0
         wanted: dict[What, list[Callable[[Seen], None]]] = {what: [] for what in What}
         for model in self.models:
+            model.peers = self.models
             own_way = type(model).see is not Model.see
             for what in What if own_way else model.on:
                 wanted[what].append(model.see if own_way else model.on[what])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmemu.core import CoreVcpu, Stage2
 from vmemu.core.observe import Fate, Seen, What
-from vmemu.lab.models.base import End, Model, peek
+from vmemu.lab.models.base import End, Model, Wait, peek
 from vmemu.lab.models.ledger import SOON_NS, Ledger
 from vmemu.machine.boards.pc import Pc
 from vmemu.machine.boards.pc_apic import CR0_PAGING
@@ -235,6 +235,9 @@ class X86Model(Model):
             for msr in self.msrs:
                 if self.board.read_register(vcpu, msr) != self.reads(vcpu.id, msr):
                     self.wrong("MSRW", f"MSR {msr:#x} is not what the guest was told it is: {self.reads(vcpu.id, msr):#x}", vcpu=vcpu.id)
+
+    def waits(self) -> list[Wait]:
+        return self.ledger.waits()
 
     def at_rest(self) -> None:
         self.ledger.unfinished()
