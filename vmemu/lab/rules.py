@@ -37,11 +37,11 @@ _LONGEST = 8
 
 
 class Broken(AssertionError):
-    """Invariants that do not hold; the text names them, with the schedule that leads there and the story."""
+    """Invariants that do not hold; the text names them, with the command that leads there and the story."""
 
-    def __init__(self, violations: Sequence[Violation], schedule: str, scenario: str, story: list[str]) -> None:
+    def __init__(self, violations: Sequence[Violation], command: str, story: list[str]) -> None:
         self.violations = tuple(violations)
-        lines = [*map(str, violations), f"reproduce: vmemu explore {scenario} --schedule {schedule}", *story]
+        lines = [*map(str, violations), f"reproduce: {command}", *story]
         super().__init__("\n".join(lines))
 
 
@@ -156,7 +156,9 @@ class GuestRules(RuleBasedStateMachine):
     def _judge(self, execution: Execution) -> None:
         if execution.violations:
             story = self.explorer.watch.story(execution.violations[0])
-            raise Broken(execution.violations, execution.schedule, self.scenario.name, story)
+            where = f"{self.scenario.source}:{self.scenario.name}" if self.scenario.source else self.scenario.name
+            bugs = "".join(f" --bug {name}" for name in self.bugs)
+            raise Broken(execution.violations, f"vmemu explore {where}{bugs} --schedule {execution.schedule}", story)
 
     def play(self, number: int, which: Sequence[int]) -> None:
         """The environment decides for an action of the scenario; `which` answers what the action asks."""
