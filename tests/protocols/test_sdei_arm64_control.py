@@ -180,14 +180,14 @@ def test_a_recorded_command_is_given_again(tmp_path: Path) -> None:
     control.close()
     assert not where.exists()
     recorder.write(str(name), result)
-    assert [c[2] for c in recorder.commands] == ["apf set-irq 0 23", "apf get-irq 0"]
+    assert [entry.text for entry in recorder.journal.entries] == ["apf set-irq 0 23", "apf get-irq 0"]
     machine.close()
     again = Replay(str(name))
     assert again.run().state_hash == result.state_hash
     assert again.difference is None
     again.machine.close()
     other = Replay(str(name))
-    other.commands = []
+    other.journal.entries.clear()
     assert other.run().state_hash != result.state_hash
     assert other.difference is not None
     other.machine.close()

@@ -71,7 +71,7 @@ def _whole(run: Replay, line: StatusLine, trace: str | None) -> int:
 
 
 def _part(run: Replay, until: Callable[[Machine], bool] | int, text: str) -> int:
-    from vmemu.machine.recording import Diverged
+    from vmemu.machine.journal import Missed
     from vmemu.machine.timeline import first_instant
 
     machine = run.machine
@@ -81,7 +81,7 @@ def _part(run: Replay, until: Callable[[Machine], bool] | int, text: str) -> int
         else:
             run.quiet()
             end = first_instant(machine, until)
-    except Diverged as error:
+    except Missed as error:
         say(f"the replay differs from the recording {error}")
         return DIFFERS
     if end is not None:

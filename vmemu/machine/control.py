@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from vmemu.core.observe import Seen, What
 from vmemu.errors import ConfigError, VmemuError
+from vmemu.machine.journal import Instant
 
 if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
@@ -46,6 +47,17 @@ def execute(machine: Machine, text: str) -> str:
     if machine.core.observe is not None:
         machine.core.observe(Seen(What.COMMAND, -1, data=text.encode()))
     return machine.commands[words[0]](words[1:])
+
+
+def perform(machine: Machine, text: str) -> str:
+    """As `execute`, and the journal remembers it when it was done."""
+    journal = machine.journal
+    if journal is None:
+        return execute(machine, text)
+    at = Instant.of(machine)
+    reply = execute(machine, text)
+    journal.put(at, "command", text)
+    return reply
 
 
 def path_of(where: str) -> str:
@@ -114,9 +126,7 @@ class Control:
         machine = self.machine
         reply: dict[str, object] = {"insns": machine.insns}
         try:
-            reply["reply"] = execute(machine, text)
-            if machine.on_command is not None:
-                machine.on_command(machine, text)
+            reply["reply"] = perform(machine, text)
         except VmemuError as error:
             reply |= {"error": str(error), "status": error.status}
         try:

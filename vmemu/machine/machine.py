@@ -24,6 +24,7 @@ from vmemu.memory.memory import Memory
 if TYPE_CHECKING:
     from vmemu.machine.boot import BootOptions
     from vmemu.machine.history import History
+    from vmemu.machine.journal import Journal
 
 #: A lone vCPU comes back to Python at least this often (cycles), to show progress. At a block's end: no part of the guest's path.
 SLICE = 400_000_000
@@ -82,9 +83,10 @@ class Machine:
         #: Called after every complete turn: recordings. `turns` counts them.
         self.on_turn: Progress | None = None
         self.turns = 0
-        #: Commands of the machine's owner (vmemu.machine.control), by first word; called with those that were done.
+        #: Commands of the machine's owner (vmemu.machine.control), by first word.
         self.commands: dict[str, Command] = {}
-        self.on_command: Callable[[Machine, str], None] | None = None
+        #: What people did to it, when somebody keeps that: recordings, debuggers.
+        self.journal: Journal | None = None
         self.timeline: Timeline | None = None
         #: What has happened lately, if somebody wants to know (History.of).
         self.history: History | None = None
@@ -342,10 +344,10 @@ class Machine:
             if on_progress is not None:
                 on_progress(self)
 
-    def travel(self, most: int = MOST, spacing: int = SPACING) -> Timeline:
+    def travel(self, most: int = MOST, spacing: int = SPACING, pace: float = 0.0) -> Timeline:
         """Switch time travel on, from here: at most so many automatic snapshots, `spacing` instructions apart at first."""
         if self.timeline is None:
-            self.timeline = Timeline(self, most, spacing)
+            self.timeline = Timeline(self, most, spacing, pace)
         return self.timeline
 
     def seek(self, index: int) -> tuple[int, str] | None:
@@ -369,6 +371,18 @@ class Machine:
                 return end
         return None
 
+    def go_on(self, insn_limit: int = NO_LIMIT, vcpu: int | None = None) -> tuple[int, str] | None:
+        """One turn, or the part of one up to the limit or a trap; how the run ended, if it did.
+
+        The limit is an index of all vCPUs together, or one vCPU's own.
+        """
+        return self._turn(vcpu, insn_limit)
+
+    @property
+    def open_vcpu(self) -> int | None:
+        """The vCPU whose turn an exact stop has interrupted; None between two turns."""
+        return None if self._turn_open is None else self._turn_open[0]
+
     def turn(self) -> tuple[int, str] | None:
         """One turn of one vCPU with what its exit asks for, or a jump of the clock to the next event; how the run ended, if it did."""
         end = self._turn(None)
@@ -378,6 +392,8 @@ class Machine:
 
     def _turn(self, stop_vcpu: int | None = 0, insn_limit: int = NO_LIMIT) -> tuple[int, str] | None:
         """One run of one vCPU, and its exit served. `insn_limit` is of vCPU `stop_vcpu`; None: of all together."""
+        if self.journal is not None:
+            self.journal.now()
         if self._turn_open is not None:  # what an exact stop interrupted goes on: no event, no decision in between
             number, limit = self._turn_open
             return self._run_vcpu(self.vcpus[number], limit, stop_vcpu, insn_limit)
@@ -416,7 +432,7 @@ class Machine:
                 self.on_entry(vcpu)
                 if not vcpu.runnable:
                     return None
-            ex = vcpu.run(limit, insn_limit)
+            ex = vcpu.run(limit, insn_limit) if self.journal is None else self.journal.run(vcpu, limit, insn_limit)
             if (ex.kind is ExitKind.LIMIT and ex.nr) or ex.kind is ExitKind.DEBUG:
                 self._turn_open = vcpu.id, limit
                 return None
@@ -433,6 +449,8 @@ class Machine:
             self.core.observe(Seen(What.TURN, vcpu.id, self.turns))
         if self.on_turn is not None:
             self.on_turn(self)
+        if self.journal is not None:
+            self.journal.now()
         return end
 
     def _attend(self, vcpu: CoreVcpu) -> bool:

@@ -19,14 +19,14 @@ from vmemu.core import CYC, PAGE_SIZE, persist
 from vmemu.errors import ConfigError
 from vmemu.machine import container
 from vmemu.machine.container import Kind, section
-from vmemu.machine.control import execute
 from vmemu.machine.disk import describe
+from vmemu.machine.journal import Entry, Instant, Journal, Missed
 
 if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
     from vmemu.machine.result import RunResult
 
-KIND = Kind(b"vmemurec", 1, "recording")
+KIND = Kind(b"vmemurec", 2, "recording")
 #: Cycles to the first checkpoint, per vCPU; each interval is twice the one before, up to the longest.
 FIRST, LONGEST = 1_000_000, 256_000_000
 #: Cycles of run that pay for the checksum of one page (about 1 us).
@@ -75,18 +75,29 @@ class Recorder:
         if machine.options is None or machine.insns:
             raise ConfigError("a recording starts where the machine is booted")
         self.machine = machine
-        self.inputs: list[list[Any]] = []
         self.checkpoints: list[dict[str, Any]] = []
         self.clock = Clock(machine)
         machine.on_turn = self._on_turn
-        self.commands: list[list[Any]] = []
-        machine.console.on_input = lambda data: self.inputs.append([machine.insns, data.hex()])
-        machine.on_command = lambda machine, text: self.commands.append([machine.turns, machine.insns, text])
+        self.journal = Journal(machine) if machine.journal is None else machine.journal
+        self.journal.on_new = self._changed
+        self._clocks: list[tuple[int, int]] = []
+
+    def _changed(self) -> None:
+        """The past was changed here: what was known of the run after this instant is no more."""
+        while self.checkpoints and self.checkpoints[-1]["insns"] > self.machine.insns:
+            self._take_back()
+
+    def _take_back(self) -> None:
+        self.checkpoints.pop()
+        self.clock.next, self.clock.interval = self._clocks.pop()
 
     def _on_turn(self, machine: Machine) -> None:
+        while self.checkpoints and self.checkpoints[-1]["time"] > machine.time_units:  # somebody went back in time
+            self._take_back()
         if machine.time_units >= self.clock.next:
             before = self.checkpoints[-1]["insns"] if self.checkpoints else 0
             self.checkpoints.append(checkpoint(machine, before))
+            self._clocks.append((self.clock.next, self.clock.interval))
             self.clock.passed(machine, self.checkpoints[-1]["live"])
 
     def write(self, path: str, result: RunResult | None) -> int:
@@ -95,6 +106,8 @@ class Recorder:
 
         machine = self.machine
         assert machine.options is not None
+        while self.checkpoints and self.checkpoints[-1]["insns"] > machine.insns:
+            self._take_back()
         before = self.checkpoints[-1]["insns"] if self.checkpoints else 0
         header = {
             "vmemu": __version__,
@@ -102,12 +115,12 @@ class Recorder:
             "isa": machine.board.isa,
             "images": machine.images,
             "source": machine.choices.source.describe(),
-            "inputs": self.inputs,
-            "commands": self.commands,
+            "journal": [[*at, kind, text] for at, kind, text in self.journal.entries[: self.journal.done]],
             "end": {
                 "status": None if result is None else result.status,
                 "reason": "interrupted" if result is None else result.reason,
                 "insns": machine.insns,
+                "at": list(Instant.of(machine)),
                 "state_hash": state_hash(machine) if result is None else result.state_hash,
             },
         }
@@ -137,34 +150,20 @@ class Replay:
         self.source = str(header["source"])
         self.checkpoints = json.loads(zlib.decompress(bytes(sections["checkpoints"])))
         self.final = self.checkpoints.pop()
-        self.inputs = [(int(at), bytes.fromhex(data)) for at, data in header["inputs"]]
-        self.commands: list[tuple[int, int, str]] = [(int(turn), int(at), str(text)) for turn, at, text in header["commands"]]
+        entries = [Entry(Instant(*map(int, at)), str(kind), str(text)) for *at, kind, text in header["journal"]]
+        if self.end["status"] is None:
+            entries.append(Entry(Instant(*map(int, self.end["at"])), "end", ""))
         text = bytes(sections["choices"]).decode()
         default = self.source == "default"  # asks for less than a list of zeros would
         self.machine = boot(options, Choices() if default else Choices(ForcedSource.parse(text)))
         self.difference: str | None = None
         self._clock = Clock(self.machine)
         self._passed = 0
-        self._feed(self.machine)
+        self.journal = Journal(self.machine, entries)
         self.machine.on_turn = self._on_turn
 
-    def _feed(self, machine: Machine) -> None:
-        while self.inputs and machine.insns >= self.inputs[0][0]:
-            machine.console.type(self.inputs.pop(0)[1])
-
     def _on_turn(self, machine: Machine) -> None:
-        if self.inputs:
-            self._feed(machine)
         self._check(machine)
-        self._command(machine)
-
-    def _command(self, machine: Machine) -> None:
-        """What the machine's owner did after this turn; again after each step back in time."""
-        for turn, at, text in self.commands:
-            if turn == machine.turns:
-                if at != machine.insns:
-                    raise Diverged(f"at instruction {machine.insns}: the recorded run was at {at} when it was told {text!r}")
-                execute(machine, text)
 
     def _check(self, machine: Machine) -> None:
         if machine.time_units < self._clock.next or self._passed == len(self.checkpoints):
@@ -178,12 +177,7 @@ class Replay:
 
     def quiet(self) -> None:
         """Check nothing more: the caller is about to move in time."""
-
-        def on_turn(machine: Machine) -> None:
-            self._feed(machine)
-            self._command(machine)
-
-        self.machine.on_turn = on_turn if self.inputs or self.commands else None
+        self.machine.on_turn = None
 
     def run(self, on_progress: Any = None) -> RunResult:
         """To the recorded end. `difference` says what differs, and where, if anything does."""
@@ -192,11 +186,12 @@ class Replay:
         machine = self.machine
         try:
             if self.end["status"] is None:
-                machine.run_to(int(self.end["insns"]))
+                while not self.journal.at_end:
+                    machine.go_on()
                 result = make_result(machine, FAILED, "interrupted, as recorded", None, 0.0)
             else:
                 result = machine.run(on_progress)
-        except Diverged as error:
+        except Missed as error:
             result = make_result(machine, FAILED, "the replay differs", None, 0.0)
             self.difference = str(error)
             return result
@@ -207,7 +202,7 @@ class Replay:
         return result
 
 
-class Diverged(Exception):
+class Diverged(Missed):
     """The replay is not the run that was recorded."""
 
 

@@ -30,6 +30,7 @@ class Snapshot:
     turn: list[Any]
     console: tuple[int, bytes, tuple[int, ...]]
     power: tuple[bool, int | None]
+    journal: int
 
 
 def take(machine: Machine) -> Snapshot:
@@ -46,6 +47,7 @@ def take(machine: Machine) -> Snapshot:
         turn=machine.save_turn(),
         console=machine.console.save(),
         power=machine.power,
+        journal=0 if machine.journal is None else machine.journal.done,
     )
 
 
@@ -62,6 +64,8 @@ def restore(machine: Machine, snapshot: Snapshot) -> None:
         facility.load(snapshot.facilities[name])
     machine.console.load(snapshot.console)
     machine.power = snapshot.power
+    if machine.journal is not None:
+        machine.journal.done = snapshot.journal
     if machine.history is not None:
         machine.history.rewind()
 

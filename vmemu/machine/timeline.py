@@ -7,6 +7,7 @@ lie dense near the present and ever thinner towards the start, so that both a sh
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,15 +23,20 @@ SPACING = 4_000_000
 #: Below this distance re-running is cheaper than another snapshot.
 NEAR = 4096
 MOST = 32
+#: With a pace, snapshots lie at most this many instructions apart.
+WIDEST = 25 * SPACING
 
 
 class Timeline:
     """The automatic snapshots of one machine. The first is where it was switched on: nothing earlier can be reached."""
 
-    def __init__(self, machine: Machine, most: int = MOST, spacing: int = SPACING) -> None:
+    def __init__(self, machine: Machine, most: int = MOST, spacing: int = SPACING, pace: float = 0.0) -> None:
+        """`pace`: host seconds between two snapshots; the spacing grows until they are that far apart. 0: it stays as given."""
         if most < 2 or spacing < 1:
             raise ConfigError(f"time travel with {most} snapshots every {spacing} instructions: at least 2, every 1")
         self.machine, self.most, self.spacing = machine, most, spacing
+        self.pace = pace
+        self._last = 0.0, 0
         self.marks: list[Snapshot] = []
         self.mark()
 
@@ -39,10 +45,21 @@ class Timeline:
         now = self.machine.insns
         if self.marks and self.marks[-1].insns == now:
             return
+        if self.pace:
+            self._adapt(now)
         self.marks.append(snapshot.take(self.machine))
         if len(self.marks) > self.most:
             at = min(range(1, len(self.marks) - 1), key=lambda i: self._worth(i, now))
             snapshot.drop(self.machine, self.marks.pop(at))
+
+    def _adapt(self, now: int) -> None:
+        """Where snapshots lie is no part of the run: the host's clock may decide it."""
+        (then, before), self._last = self._last, (time.perf_counter(), now)
+        took = self._last[0] - then
+        if now - before >= self.spacing and took < self.pace:
+            self.spacing = min(2 * self.spacing, WIDEST)
+        elif now - before >= self.spacing > SPACING and took > 2 * self.pace:
+            self.spacing //= 2
 
     def _worth(self, i: int, now: int) -> float:
         """The gap that dropping it would leave, seen from the present."""
@@ -55,12 +72,13 @@ class Timeline:
         return self.marks[-1].insns + self.spacing
 
     def back_to(self, index: int) -> None:
-        """Restore the newest snapshot that is not after `index`."""
+        """Restore the newest snapshot that is not after `index`. Raises ConfigError before the first."""
         if index < self.marks[0].insns:
             raise ConfigError(f"instruction {index} is before {self.marks[0].insns}, where time travel was switched on")
         while self.marks[-1].insns > index:
             self.marks.pop()
         snapshot.restore(self.machine, self.marks[-1])
+        self._last = 0.0, 0
 
     def seek(self, index: int) -> tuple[int, str] | None:
         """Go to exactly `index`; (status, reason) when the run ends before it. Raises ConfigError before the first snapshot."""

@@ -23,7 +23,7 @@ from vmemu.lab.models.registry import models_for
 from vmemu.lab.models.watch import Watch
 from vmemu.machine import snapshot
 from vmemu.machine.boot import BootOptions, boot
-from vmemu.machine.control import Refused, execute
+from vmemu.machine.control import Refused, perform
 from vmemu.machine.facility import load_rooms
 from vmemu.machine.machine import QUANTUM, Machine
 from vmemu.machine.result import FAILED, HOST, LIMIT, OK, STALLED, make_result
@@ -175,10 +175,7 @@ class Explorer:
 
     def _command(self, text: str) -> str:
         machine = self.machine
-        reply = execute(machine, text)
-        if machine.on_command is not None:
-            machine.on_command(machine, text)
-        return reply
+        return perform(machine, text)
 
     # ---------------------------------------------------------- an execution
     def reset(self) -> None:
