@@ -168,12 +168,12 @@ class Explorer:
                 raise ConfigError(f"scenario {self.scenario.name}: the machine ends before its start: {end[1]}")
         for step in self.scenario.setup:
             for text in (step,) if isinstance(step, str) else step(machine):
-                self._command(text)
+                self.command(text)
         wrong = self.watch.violations
         if wrong:
             raise ConfigError(f"scenario {self.scenario.name}: something is wrong before its start: {wrong[0]}")
 
-    def _command(self, text: str) -> str:
+    def command(self, text: str) -> str:
         machine = self.machine
         return perform(machine, text)
 
@@ -245,7 +245,7 @@ class Explorer:
         text = self.actions[index].propose(self.machine, self._ask)
         if text is not None:
             try:
-                self._command(text)
+                self.command(text)
             except (Refused, ConfigError, EngineError):
                 pass  # it cannot be done now: nothing has changed
         return text
