@@ -103,6 +103,8 @@ class Pool(Runner):
         return answer
 
     def results(self, plans: Sequence[Plan], stopped: Callable[[], bool]) -> Iterator[Execution]:
+        if not self._lines:
+            raise ValueError("these processes have been given up")
         chunks = [plans[i : i + _CHUNK] for i in range(0, len(plans), _CHUNK)]
         done: dict[int, list[Execution]] = {}
         sent = given = 0
@@ -138,3 +140,8 @@ class Pool(Runner):
         self._lines.clear()
         self._processes.clear()
         self._free.clear()
+
+
+def runner_for(make: Callable[[], Executor], jobs: int) -> Runner:
+    """Of so many processes."""
+    return Here(make) if jobs == 1 else Pool(make, jobs)

@@ -12,7 +12,7 @@ from typing import Any
 from vmemu.errors import ConfigError
 from vmemu.lab.explore.coverage import Coverage
 from vmemu.lab.explore.execution import Execution, Explorer
-from vmemu.lab.explore.runners import Executor, Here, Pool, Runner
+from vmemu.lab.explore.runners import Runner, runner_for
 from vmemu.lab.explore.scenario import Scenario
 from vmemu.lab.explore.strategies import Strategy
 
@@ -75,10 +75,6 @@ class Report:
         }  # fmt: skip
 
 
-def runner_for(make: Callable[[], Executor], jobs: int) -> Runner:
-    return Here(make) if jobs == 1 else Pool(make, jobs)
-
-
 def search(runner: Runner, strategy: Strategy, budget: Budget, report: Report, *, progress: Progress | None = None,
            asked_to_stop: Callable[[], bool] = lambda: False) -> Report:
     """Run the strategy's plans, in order, into the report; and say in it how that ended."""
@@ -100,7 +96,8 @@ def search(runner: Runner, strategy: Strategy, budget: Budget, report: Report, *
             if not tasks:
                 return "exhausted"
             count = 0
-            for task, execution in zip(tasks, runner.results([task.plan for task in tasks], stopped)):
+            for execution in runner.results([task.plan for task in tasks], stopped):
+                task = tasks[count]
                 count += 1
                 report.executions += 1
                 report.coverage.add(execution, report.executions)

@@ -82,7 +82,7 @@ class Exhaustive(Strategy):
         self._met: dict[int, int] = {}
 
     def batch(self) -> list[Task]:
-        while not self._now and self._next and (self.depth is None or self.level < self.depth):
+        while not self._now and self._next and (self.depth is None or len(self._next[0][0]) < self.depth):
             self._expand()
         last = self.depth is not None and self.level >= self.depth
         return [Task(Plan.of(self._now.popleft()), teaches=not last) for _ in range(min(BATCH, len(self._now)))]
