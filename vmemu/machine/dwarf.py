@@ -130,7 +130,11 @@ class DebugInfo:
     def line(self, address: int) -> Line | None:
         """The line of source that an instruction belongs to."""
         at = bisect_right(self._lows, address) - 1
-        return self.lines[at] if at >= 0 and address < self.lines[at].high else None
+        if at < 0 or address < self.lines[at].high:
+            return self.lines[at] if at >= 0 else None
+        # what the compiler has made of no line in particular goes with what comes before it in the same function
+        low = self.lines[at].low
+        return self.lines[at] if any(lo <= low and address < hi for lo, hi in self.functions) else None
 
     def files(self) -> set[str]:
         return {line.file for line in self.lines}

@@ -55,7 +55,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A symbol. kind: STT_FUNC, STT_OBJECT, STT_NOTYPE and so on.
+    """A symbol. kind: STT_FUNC, STT_OBJECT, STT_NOTYPE and so on; "STT_ABS" for a number that is no address.
 
     local: bytes from a function's address to where calls from inside the image enter it (64-bit ELF V2 ABI, 3.4.1).
     """
@@ -129,7 +129,7 @@ class ElfImage:
             for number, symbol in enumerate(section.iter_symbols()):
                 if number >= MAX_SYMBOLS:
                     break
-                kind = str(symbol["st_info"]["type"])
+                kind = "STT_ABS" if symbol["st_shndx"] == "SHN_ABS" else str(symbol["st_info"]["type"])
                 if not symbol.name or kind in ("STT_FILE", "STT_SECTION") or symbol["st_shndx"] == "SHN_UNDEF":
                     continue
                 local = int(symbol["st_other"]["local"]) if self.isa == "ppc64" else 0

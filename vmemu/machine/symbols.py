@@ -37,7 +37,7 @@ class Symbol:
     name: str
     address: int
     size: int
-    kind: str  # "func", "object", "label"
+    kind: str  # "func", "object", "label", "number" (no address)
     module: str
     entry: int
 
@@ -58,7 +58,7 @@ class Module:
         return sorted(found, key=lambda s: (s.address, s.size == 0, s.kind == "label", s.name))
 
     def _symbol(self, entry: Entry) -> Symbol:
-        kind = {"STT_FUNC": "func", "STT_OBJECT": "object"}.get(entry.kind, "label")
+        kind = {"STT_FUNC": "func", "STT_OBJECT": "object", "STT_ABS": "number"}.get(entry.kind, "label")
         return Symbol(entry.name, entry.address, entry.size, kind, self.name, entry.address + entry.local)
 
     @cached_property
@@ -73,7 +73,8 @@ class Module:
         """(address, place in `symbols`) of the first symbol at each address."""
         first: dict[int, int] = {}
         for place, symbol in enumerate(self.symbols):
-            first.setdefault(symbol.address, place)
+            if symbol.kind != "number":
+                first.setdefault(symbol.address, place)
         return sorted(first.items())
 
     def contains(self, address: int) -> bool:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _READ, _FETCH = 0, 2
 _NONE = (1 << 64) - 1
+#: On ppc64 an address space's root, as the test kernel names it, holds the tree's PID in its low bits (kernel/arch/ppc64/vm.c).
+_HANDLE_PID = 0xFFF
+Read64 = Callable[[int], "int | None"]
 
 
 def read_physical(machine: Machine, gpa: int, size: int) -> bytes:
@@ -36,17 +39,27 @@ def read_physical(machine: Machine, gpa: int, size: int) -> bytes:
     return bytes(out)
 
 
-def translate(machine: Machine, vcpu: CoreVcpu, va: int) -> int | None:
+def read64(machine: Machine, gpa: int) -> int | None:
+    """The doubleword at gpa as the guest reads it; None where there is none."""
+    data = read_physical(machine, gpa, 8)
+    return int.from_bytes(data, "big" if machine.core.isa.big_endian else "little") if len(data) == 8 else None
+
+
+def walk(
+    machine: Machine, vcpu: CoreVcpu, va: int, access: int = _READ, user: bool = False, *, root: int | None = None,
+    read: Read64 | None = None,
+) -> WalkResult:
+    """The reference walker's result for an access by the vCPU as it is now.
+
+    `root`: another address space, as the test kernel names it (mm->root). `read`: called for every table entry instead of `read64`.
+    """
+    return _WALKS[machine.board.isa](read or (lambda gpa: read64(machine, gpa)), vcpu, va & _NONE, access, user, root)
+
+
+def translate(machine: Machine, vcpu: CoreVcpu, va: int, root: int | None = None) -> int | None:
     """Guest-physical address of `va` as the vCPU is now; None: not mapped, or a table is lost."""
-    big = machine.core.isa.big_endian
-
-    def read64(gpa: int) -> int | None:
-        data = read_physical(machine, gpa, 8)
-        return int.from_bytes(data, "big" if big else "little") if len(data) == 8 else None
-
-    walk = _WALKS[machine.board.isa]
     for access in (_READ, _FETCH):  # code may be mapped for execution only
-        found = walk(read64, vcpu, va & _NONE, access)
+        found = walk(machine, vcpu, va, access, root=root)
         if found.ok:
             return found.gpa
     return None
@@ -66,27 +79,26 @@ def read_virtual(machine: Machine, vcpu: CoreVcpu, va: int, size: int) -> bytes:
     return bytes(out)
 
 
-Read64 = Callable[[int], "int | None"]
+def _walk_x86_64(read: Read64, vcpu: CoreVcpu, va: int, access: int, user: bool, root: int | None) -> WalkResult:
+    state = x86_64.State(vcpu.get("cr0"), vcpu.get("cr3") if root is None else root, vcpu.get("cr4"), vcpu.get("efer"))
+    return x86_64.walk(read, state, va, access, user)
 
 
-def _walk_x86_64(read64: Read64, vcpu: CoreVcpu, va: int, access: int) -> WalkResult:
-    state = x86_64.State(vcpu.get("cr0"), vcpu.get("cr3"), vcpu.get("cr4"), vcpu.get("efer"))
-    return x86_64.walk(read64, state, va, access, False)
+def _walk_arm64(read: Read64, vcpu: CoreVcpu, va: int, access: int, user: bool, root: int | None) -> WalkResult:
+    lower = vcpu.get("ttbr0_el1") if root is None else root
+    state = arm64.WalkState(vcpu.get("sctlr_el1"), vcpu.get("tcr_el1"), lower, vcpu.get("ttbr1_el1"))
+    return arm64.walk(read, state, va, access, user)
 
 
-def _walk_arm64(read64: Read64, vcpu: CoreVcpu, va: int, access: int) -> WalkResult:
-    state = arm64.WalkState(vcpu.get("sctlr_el1"), vcpu.get("tcr_el1"), vcpu.get("ttbr0_el1"), vcpu.get("ttbr1_el1"))
-    return arm64.walk(read64, state, va, access, False)
-
-
-def _walk_ppc64(read64: Read64, vcpu: CoreVcpu, va: int, access: int) -> WalkResult:
+def _walk_ppc64(read: Read64, vcpu: CoreVcpu, va: int, access: int, user: bool, root: int | None) -> WalkResult:
     msr, table = vcpu.get("msr"), vcpu.get("prtbl")
     base, size = (0, 0) if table == _NONE else (table & (1 << 60) - PAGE_SIZE, 1 << (table & 31) + 12)
+    on, pid = root is not None, vcpu.get("pidr") if root is None else root & _HANDLE_PID
     # both kinds of access are translated alike: AMR and IAMR are left out on purpose
-    state = ppc64.RadixState(bool(msr >> 5 & 1), bool(msr >> 4 & 1), vcpu.get("pidr"), base, size)
-    return ppc64.walk(read64, state, va, access, False)
+    state = ppc64.RadixState(on or bool(msr >> 5 & 1), on or bool(msr >> 4 & 1), pid, base, size)
+    return ppc64.walk(read, state, va, access, user)
 
 
-_WALKS: dict[str, Callable[[Read64, CoreVcpu, int, int], WalkResult]] = {
+_WALKS: dict[str, Callable[[Read64, CoreVcpu, int, int, bool, int | None], WalkResult]] = {
     "x86_64": _walk_x86_64, "arm64": _walk_arm64, "ppc64": _walk_ppc64,
-}
+}  # fmt: skip

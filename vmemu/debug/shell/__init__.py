@@ -14,8 +14,16 @@ from vmemu.debug.shell.registry import COMMANDS, Command, CommandError, UsageErr
 
 #: Modules whose commands are registered by importing them.
 ROOMS = (
+    "vmemu.debug.shell.running",
+    "vmemu.debug.shell.stepping",
+    "vmemu.debug.shell.points",
+    "vmemu.debug.shell.registers",
+    "vmemu.debug.shell.code",
+    "vmemu.debug.shell.memory",
+    "vmemu.debug.shell.paging",
+    "vmemu.debug.shell.guest",
     "vmemu.debug.shell.help",
-)  # fmt: skip
+)
 
 
 def load_commands() -> dict[str, Command]:

@@ -8,11 +8,19 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from types import FrameType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+import capstone
 
 from vmemu.core import CoreVcpu
 from vmemu.debug.shell.registry import Command, CommandError, find
+from vmemu.debug.tasks import tasks
+from vmemu.debug.unwind import Frame, backtrace
+from vmemu.isa.x86_64.registers import EFER
+from vmemu.machine import view
 from vmemu.machine.symbols import Symbols
 
 if TYPE_CHECKING:
@@ -23,6 +31,17 @@ if TYPE_CHECKING:
 STYLES = {"error": "31", "name": "33", "changed": "1;33", "mark": "1;32", "dim": "2", "head": "1"}
 #: Name of an architecture's program counter.
 PC = {"x86_64": "rip", "arm64": "pc", "ppc64": "pc"}
+
+
+@cache
+def disassembler(isa: str, long_mode: bool = True) -> Any:
+    """Capstone for an architecture; x86 before it is in long mode: 32-bit code."""
+    mode = {
+        "x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64 if long_mode else capstone.CS_MODE_32),
+        "arm64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN),
+        "ppc64": (capstone.CS_ARCH_PPC, capstone.CS_MODE_64 | capstone.CS_MODE_BIG_ENDIAN),
+    }[isa]
+    return capstone.Cs(*mode)
 
 
 class Debugger:
@@ -42,12 +61,18 @@ class Debugger:
         self.last: Command | None = None
         self.last_text = ""
         self.done = False
+        #: The first instant that can be reached.
+        self.start = session.machine.insns
         #: How many scripts are running inside each other, and the line of the innermost: for messages.
         self.scripts = 0
         self.at = ""
         #: Where `x` and `list` go on when they are repeated.
         self.next_address: int | None = None
         self.next_line: tuple[str, int] | None = None
+        #: Letter and size that `x` uses when it is told none.
+        self.last_format = ("x", "g")
+        #: The space of `next_address`; a places.Space.
+        self.next_space: Any = None
 
     # -------------------------------------------------------------- machine
     @property
@@ -64,12 +89,56 @@ class Debugger:
         return self.machine.vcpus[self.session.vcpu]
 
     @property
+    def long_mode(self) -> bool:
+        return self.isa != "x86_64" or bool(EFER.get(self.vcpu.get("efer"), "LMA"))
+
+    @property
     def symbols(self) -> Symbols:
         return Symbols.of(self.machine)
 
     @property
     def pc(self) -> int:
         return self.vcpu.pc
+
+    def selected_frame(self) -> Frame | None:
+        """The frame that `up`, `down` and `frame` have chosen; None where the vCPU stands."""
+        if not self.frame:
+            return None
+        frames = backtrace(self.machine, self.vcpu)
+        return frames[self.frame] if self.frame < len(frames) else None
+
+    def arrived(self, stop: Stop) -> None:
+        """The machine has moved: what was chosen by hand is chosen no more."""
+        self.stop = stop
+        self.frame = 0
+        self.next_address = self.next_line = None
+
+    def plain(self, stop: Stop) -> Stop:
+        """The same stop as one that a step has asked for."""
+        machine = self.machine
+        return replace(stop, kind="step", text="", vcpu=self.session.vcpu, pc=self.pc, insns=machine.insns, time_ns=machine.instant())
+
+    def try_read(self, address: int, size: int) -> bytes | None:
+        """Bytes of the selected vCPU's address space; None where there are none."""
+        raw = view.read_virtual(self.machine, self.vcpu, address, size)
+        return raw if len(raw) == size else None
+
+    def instruction_size(self, address: int) -> int:
+        """Bytes of the instruction at an address; 0 where none can be read."""
+        if self.isa != "x86_64":
+            return 4
+        for size in (15, 8, 4, 2, 1):  # the next page need not be mapped
+            raw = self.try_read(address, size)
+            if raw is not None:
+                return next((i.size for i in disassembler(self.isa, self.long_mode).disasm(raw, address, 1)), 0)
+        return 0
+
+    def current_task(self) -> int:
+        """Number of the task that the selected vCPU runs. Raises CommandError when it runs none."""
+        for task in tasks(self.machine):
+            if task.cpu == self.vcpu.id:
+                return task.number
+        raise CommandError(f"vCPU {self.vcpu.id} runs no task now: say which (`tasks` lists them)")
 
     # --------------------------------------------------------------- output
     def say(self, text: str = "") -> None:
