@@ -22,6 +22,7 @@ ROOMS = (
     "vmemu.debug.shell.memory",
     "vmemu.debug.shell.paging",
     "vmemu.debug.shell.guest",
+    "vmemu.debug.shell.travel",
     "vmemu.debug.shell.help",
 )
 
