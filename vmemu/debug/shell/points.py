@@ -47,7 +47,7 @@ def _set(debugger: Debugger, text: str, temporary: bool) -> None:
 
 
 @command("break", "b", "br", topic="stop", usage=_BREAK, complete=complete_symbols,
-         example=("break vm_fault if access == 1 || $vcpu == 1", "stop there only then; expressions are those of `print`"))
+         example=("break vm_fault if $task == 3 && $vcpu == 1", "stop there only then; expressions are those of `print`"))
 def break_(debugger: Debugger, text: str) -> None:
     """Stop before the code at a place: SYMBOL, FILE:LINE, *ADDRESS, or here.
 

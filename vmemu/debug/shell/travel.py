@@ -139,7 +139,11 @@ def timeline(debugger: Debugger, text: str) -> None:
     session = debugger.session
     rows = [(mark.insns, "snapshot") for mark in session.timeline.marks]
     rows += [(index, f"bookmark {name}") for name, index in debugger.bookmarks.items()]
-    rows += [(at, f"intervention: {what}") for at, what in session.interventions()]
+    journal = session.journal
+    for place, entry in enumerate(journal.entries):
+        what = "the end of what was done" if entry.kind == "end" else f"console input {bytes.fromhex(entry.text)!r}" if entry.kind == "input" else (
+            f"intervention: {entry.text}")
+        rows.append((entry.at.insns, what + ("" if place < journal.done else " (still to come)")))
     rows.append((debugger.machine.insns, f"now, {duration(debugger.machine.instant())}"))
     for index, what in sorted(rows, key=lambda row: row[0]):
         debugger.say(f"{index:>14}  {what}")
