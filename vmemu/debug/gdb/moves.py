@@ -61,7 +61,10 @@ class Moves:
         if len(self._points) >= MOST_POINTS:
             raise Refused(errno.ENOSPC)
         if kind in BREAKS:
-            ids = [self.session.add_break(address).id]
+            try:
+                ids = [self.session.add_break(address).id]
+            except VmemuError:  # no room for more
+                raise Refused(errno.ENOSPC) from None
         else:
             ids = self._watch(address, size, WATCHES[kind][1], vcpu)
         self._points[kind, address, size] = Point(kind, address, tuple(ids))

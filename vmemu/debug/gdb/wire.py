@@ -114,7 +114,7 @@ class Wire:
         """Hang up, and wait for the thread."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
         while self._thread.is_alive():
             with contextlib.suppress(queue.Empty):
                 self._incoming.get(timeout=0.01)
+        self._socket.close()  # not before: its number may be the next client's
