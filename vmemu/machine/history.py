@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 #: So many of each are kept; older ones are forgotten.
 MOST_NOTES, MOST_SEEN = 20_000, 4_000
+#: Registers in which a hypercall has its number and its arguments, and its results.
+ARGUMENTS = {
+    "x86_64": ("rax", "rbx", "rcx", "rdx", "rsi"), "arm64": ("x0", "x1", "x2", "x3", "x4"), "ppc64": ("r3", "r4", "r5", "r6", "r7"),
+}  # fmt: skip
 
 
 class Note(NamedTuple):
     """One moment of something's life. subject: whose ("w17"); number: what the guest calls it (a token), 0: nothing; vcpu -1: nobody's.
 
-    turn, insns: the run loop's turn and the machine's instruction index; ns: virtual time.
+    turn, insns: the run loop's turn and the machine's instruction index; ns: virtual time. task: number of the guest's task that
+    runs on that vCPU, 0: none, or not known.
     """
 
     turn: int
@@ -33,15 +38,18 @@ class Note(NamedTuple):
     subject: str
     number: int
     text: str
+    task: int = 0
 
 
 class Moment(NamedTuple):
-    """One observation, and when it was made."""
+    """One observation, and when it was made. arguments: of a hypercall, in the order of ARGUMENTS."""
 
     turn: int
     insns: int
     ns: int
     seen: Seen
+    arguments: tuple[int, ...] = ()
+    task: int = 0
 
 
 class History:
@@ -66,11 +74,21 @@ class History:
             self._before(seen)
         if seen.what is not What.TURN:
             machine = self._machine
-            self.moments.append(Moment(machine.turns, machine.insns, machine.now(), seen))
+            arguments: tuple[int, ...] = ()
+            if seen.what in (What.HCALL, What.HCALL_DONE):
+                arguments = tuple(machine.vcpus[seen.vcpu].get(name) for name in ARGUMENTS[machine.board.isa])
+            self.moments.append(Moment(machine.turns, machine.insns, machine.now(), seen, arguments, self.task(seen.vcpu)))
+
+    def task(self, vcpu: int) -> int:
+        """Number of the guest's task that runs on a vCPU now; 0: none, or the guest does not tell."""
+        core = self._machine.core
+        if core.tasks is None or not 0 <= vcpu < core.tasks[1]:
+            return 0
+        return int.from_bytes(core.read_resident(core.tasks[0] + 8 * vcpu, 8), "big" if core.isa.big_endian else "little")
 
     def note(self, kind: str, subject: str, number: int, text: str, vcpu: int = -1) -> None:
         machine = self._machine
-        self.notes.append(Note(machine.turns, machine.insns, machine.now(), vcpu, kind, subject, number, text))
+        self.notes.append(Note(machine.turns, machine.insns, machine.now(), vcpu, kind, subject, number, text, self.task(vcpu)))
 
     def about(self, subject: str) -> list[Note]:
         """One life, oldest first."""

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from vmemu.core.observe import Seen
 from vmemu.isa.base import Format
 from vmemu.machine.view import read_physical
 
 if TYPE_CHECKING:
+    from vmemu.machine.history import Moment
     from vmemu.machine.machine import Machine
 
 ACCESSES = ("read", "write", "fetch")
@@ -112,7 +112,7 @@ class Insight:
         """What is shared with a vCPU's guest; vcpu -1: what belongs to no vCPU."""
         return []
 
-    def tell(self, seen: Seen) -> Rule | None:
+    def tell(self, moment: Moment) -> Rule | None:
         """An observation in the words of this protocol; None: it is not about it."""
         return None
 

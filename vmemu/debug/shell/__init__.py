@@ -24,6 +24,8 @@ ROOMS = (
     "vmemu.debug.shell.guest",
     "vmemu.debug.shell.travel",
     "vmemu.debug.shell.help",
+    "vmemu.debug.shell.protocol",
+    "vmemu.debug.shell.protocol_explain",
 )
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmemu.core.observe import Fate, Seen, What
+from vmemu.core.observe import Fate, What
 from vmemu.machine.insight import ACCESSES, Flight, Insight, Rule
 from vmemu.protocols.async_page.mishaps import READY_LATE
 from vmemu.protocols.async_page.work import BROADCAST, Mishap, Work
 
 if TYPE_CHECKING:
+    from vmemu.machine.history import Moment
     from vmemu.protocols.async_page.pager import AsyncPager
 
 STEPS = "docs/async-page-faults.md, Choices between the steps"
@@ -150,10 +151,10 @@ class PagerInsight(Insight):
         return []
 
     # ---------------------------------------------------------------- observations
-    def tell(self, seen: Seen) -> Rule | None:
+    def tell(self, moment: Moment) -> Rule | None:
+        seen = moment.seen
         if seen.what is What.FAULT_DONE:
-            work = self.base.under_way(self.machine.vcpus[seen.vcpu], seen.a)
-            name = "" if work is None else f" as token {work.token:#x}"
+            name = self._named(moment)
             return {
                 Fate.RETRY: Rule("the host has made the page present while the vCPU waited: the instruction runs again", LAYER),
                 Fate.NOTIFIED: Rule(f"the host fetches the page{name} in the background, and has told the guest", f"{LAYER}, setup"),
@@ -163,6 +164,15 @@ class PagerInsight(Insight):
                 Fate.FATAL: Rule("the store cannot give the page back: the guest gets its architecture's memory error"),
             }[Fate(seen.c)]
         return None
+
+    def _named(self, moment: Moment) -> str:
+        """What the page of a fault was called when it was served."""
+        for note in reversed(self.machine.history.notes if self.machine.history is not None else ()):
+            if note[:2] < moment[:2]:
+                break
+            if note[:2] == moment[:2] and note.vcpu == moment.seen.vcpu and note.kind in ("fault", "repeated") and note.number:
+                return f" as token {note.number:#x}"
+        return ""
 
     def losses(self, number: int) -> list[Rule]:
         """What an injection or a known bug has taken away of that number."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmemu.core.observe import Seen, What
+from vmemu.core.observe import What
 from vmemu.devices.vpa import DISPATCH_COUNT, FAULT_COUNT, FAULT_WAIT, INTERRUPTS
 from vmemu.isa.base import Format, bit
 from vmemu.machine.boards.pseries import MSR_EE, MSR_PR
@@ -27,6 +27,7 @@ from vmemu.protocols.esn_pseries.wire import (
 )
 
 if TYPE_CHECKING:
+    from vmemu.machine.history import Moment
     from vmemu.protocols.esn_pseries.pager import Esn
 
 WANTED = Format("interrupts", (bit("EXPROPRIATION", 1), bit("DONATE", 0)), "ppc-esn.md 2, byte b9")
@@ -167,7 +168,8 @@ class EsnInsight(PagerInsight):
         return rules + super().gone(number)
 
     # -------------------------------------------------------------- observations
-    def tell(self, seen: Seen) -> Rule | None:
+    def tell(self, moment: Moment) -> Rule | None:
+        seen = moment.seen
         sns = self.esn.sns
         if seen.what is What.HOST_WRITE:
             for cpu, areas in enumerate(self.esn.board.vpa.areas):
@@ -187,10 +189,10 @@ class EsnInsight(PagerInsight):
                 f"{FAULTS}, 7 and 8",
             )
         if seen.what is What.HCALL:
-            token = self.machine.vcpus[seen.vcpu].get("r3")
+            token = moment.arguments[0]
             if token in (H_REG_SNS, H_REG_SNS_RFC):
                 return Rule(f"the guest calls H_REG_SNS ({token:#x})", "ppc-esn.md 3")
-        return super().tell(seen)
+        return super().tell(moment)
 
     def next(self, vcpu: int) -> list[Rule]:
         target = self.machine.vcpus[vcpu]

@@ -27,6 +27,7 @@ from vmemu.protocols.kvm_x86.abi import (
 )
 
 if TYPE_CHECKING:
+    from vmemu.machine.history import Moment
     from vmemu.protocols.kvm_x86.host import KvmX86
 
 EN = Format("KVM_ASYNC_PF_EN", (
@@ -161,7 +162,8 @@ class KvmInsight(PagerInsight):
         return rules + super().gone(number)
 
     # ------------------------------------------------------------- observations
-    def tell(self, seen: Seen) -> Rule | None:
+    def tell(self, moment: Moment) -> Rule | None:
+        seen = moment.seen
         host, cpu = self.host, seen.vcpu
         if seen.what is What.REG_WRITE_DONE and seen.a in (MSR_EN, MSR_INT, MSR_ACK):
             if seen.c:
@@ -178,7 +180,7 @@ class KvmInsight(PagerInsight):
             return self._tell_write(seen)
         if seen.what is What.EXCEPTION and seen.a == PF_VECTOR and not seen.c and self.host.on[cpu]:
             return Rule(f"the host injects #PF, error code 0, CR2 = {seen.b:#x}: that is the token", "x86-apf.md 5")
-        return super().tell(seen)
+        return super().tell(moment)
 
     def _tell_write(self, seen: Seen) -> Rule | None:
         value = int.from_bytes(seen.data, "little")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from vmemu.core.observe import Seen, What
+from vmemu.core.observe import What
 from vmemu.isa.base import Field, Format, bit
 from vmemu.machine.insight import Area, Rule
 from vmemu.protocols.async_page.insight import PagerInsight
@@ -15,6 +15,7 @@ from vmemu.protocols.sdei.calls import Call, Status
 from vmemu.protocols.sdei_arm64.abi import HOST_BYTES, TOKEN_OFFSET, WAKE_ALL, Reason, Sub
 
 if TYPE_CHECKING:
+    from vmemu.machine.history import Moment
     from vmemu.protocols.sdei_arm64.pager import Arm64Pager
 
 CONTROL = Format("control", (bit("ENABLED", 0), bit("SEND_ALWAYS", 1), Field("BUFFER", 63, 6)), "arm64-sdei.md 1")
@@ -193,7 +194,8 @@ class Arm64Insight(PagerInsight):
         return rules + super().gone(number)
 
     # -------------------------------------------------------------- observations
-    def tell(self, seen: Seen) -> Rule | None:
+    def tell(self, moment: Moment) -> Rule | None:
+        seen = moment.seen
         if seen.what is What.HOST_WRITE and len(seen.data) == 4:
             for cpu, state in enumerate(self.pager.states):
                 value = int.from_bytes(seen.data, "little")
@@ -203,10 +205,9 @@ class Arm64Insight(PagerInsight):
                 if state.enabled and seen.a == state.buffer:
                     return Rule(f"then the reason: {Reason(value).name}", "arm64-sdei.md 2")
         if seen.what is What.HCALL:
-            vcpu = self.machine.vcpus[seen.vcpu]
-            function = vcpu.get("x0") & 0xFFFFFFFF
+            function = moment.arguments[0] & 0xFFFFFFFF
             if function == SERVICE:
-                name = SUBS.get(vcpu.get("x1"), "a function that there is not")  # type: ignore[call-overload]
+                name = SUBS.get(moment.arguments[1], "a function that there is not")  # type: ignore[call-overload]
                 return Rule(f"the guest calls the paging service: {name}", "arm64-sdei.md 1")
             if function in list(Call):
                 return Rule(f"the guest calls SDEI: {Call(function).name}", "arm64-sdei.md 7")
@@ -214,7 +215,7 @@ class Arm64Insight(PagerInsight):
             return Rule(f"firmware sends the vCPU to {seen.a:#x}", "arm64-sdei.md 7")
         if seen.what is What.LINE and seen.b:
             return Rule(f"an interrupt is signalled to vCPU {seen.vcpu}", "arm64-sdei.md 9")
-        return super().tell(seen)
+        return super().tell(moment)
 
     def next(self, vcpu: int) -> list[Rule]:
         state, buffer = self.pager.states[vcpu], self.buffer(vcpu)
