@@ -16,6 +16,7 @@ from vmemu.debug import reload
 from vmemu.debug.stops import Breakpoint, Condition, Stop, Watchpoint
 from vmemu.errors import ConfigError
 from vmemu.machine import control, snapshot
+from vmemu.machine.history import History
 from vmemu.machine.journal import Journal
 from vmemu.machine.result import RunResult, make_result
 from vmemu.machine.timeline import first_instant
@@ -50,6 +51,7 @@ class Session:
         self.breakpoints: dict[int, Breakpoint] = {}
         self.watchpoints: dict[int, Watchpoint] = {}
         self.timeline = machine.travel(pace=PACE)
+        History.of(machine)  # for people: what has happened, from here on
         self._next_id = 1
         self._interrupted = False
         self._seen: Seen | None = None

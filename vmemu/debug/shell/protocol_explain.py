@@ -14,7 +14,7 @@ from vmemu.machine.insight import ACCESSES, Insight, Rule, insights
 #: Observations with which an exit begins; the others belong to the one before them.
 BEGIN = frozenset({What.FAULT, What.HCALL, What.REG_READ, What.REG_WRITE, What.MMIO_WRITE, What.PASTE, What.COMMAND})
 #: Things that the host does by itself begin something, too, when no exit is being served.
-ALONE = frozenset({What.PAGE_IN, What.ONLINE, What.GO_TO})
+ALONE = frozenset({What.PAGE_IN, What.ONLINE})
 ENDS = {
     What.FAULT: What.FAULT_DONE, What.HCALL: What.HCALL_DONE, What.REG_READ: What.REG_READ_DONE, What.REG_WRITE: What.REG_WRITE_DONE,
     What.PASTE: What.PASTE_DONE,

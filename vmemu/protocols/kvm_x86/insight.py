@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmemu.core.observe import Seen, What
-from vmemu.isa.base import Field, Format, bit
+from vmemu.isa.base import Format, bit
 from vmemu.machine.boards.pc_apic import GLOBAL_ENABLE
 from vmemu.machine.insight import Area, Rule
 from vmemu.protocols.async_page.insight import PagerInsight
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from vmemu.protocols.kvm_x86.host import KvmX86
 
 EN = Format("KVM_ASYNC_PF_EN", (
-    bit("ENABLED", 0), bit("SEND_ALWAYS", 1), bit("DELIVERY_AS_PF_VMEXIT", 2), bit("DELIVERY_AS_INT", 3), Field("AREA", 63, 6),
+    bit("ENABLED", 0), bit("SEND_ALWAYS", 1), bit("DELIVERY_AS_PF_VMEXIT", 2), bit("DELIVERY_AS_INT", 3),
 ), "x86-apf.md 1")  # fmt: skip
 REASONS = {
     "interrupts off": Rule("RFLAGS.IF is clear, or STI or MOV SS was the last instruction: an interrupt could not be injected either",

@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from vmemu.core.observe import What
-from vmemu.isa.base import Field, Format, bit
+from vmemu.isa.base import Format, bit
 from vmemu.machine.insight import Area, Rule
 from vmemu.protocols.async_page.insight import PagerInsight
 from vmemu.protocols.async_page.work import Work
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vmemu.machine.history import Moment
     from vmemu.protocols.sdei_arm64.pager import Arm64Pager
 
-CONTROL = Format("control", (bit("ENABLED", 0), bit("SEND_ALWAYS", 1), Field("BUFFER", 63, 6)), "arm64-sdei.md 1")
+CONTROL = Format("control", (bit("ENABLED", 0), bit("SEND_ALWAYS", 1)), "arm64-sdei.md 1")
 STATUS = Format("handler", (bit("REGISTERED", 0), bit("ENABLED", 1), bit("RUNNING", 2)), "arm64-sdei.md 7")
 DELIVERY, READY = "arm64-sdei.md 5, not_present_allowed", "arm64-sdei.md 5, can_dequeue"
 PSTATE_I = 1 << 7
