@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vmemu.core import PAGE_SIZE, PageState
 from vmemu.debug.tasks import tasks
 from vmemu.errors import VmemuError
-from vmemu.machine.symbols import Symbols
+from vmemu.machine.symbols import Symbol, Symbols
 
 if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
@@ -96,19 +96,38 @@ def describe(symbols: Symbols, a: Moment, b: Moment) -> list[str]:
 
 
 def _pages(symbols: Symbols, a: Moment, b: Moment) -> list[str]:
-    written: list[str] = []
-    moved: list[str] = []
+    known: list[str] = []
+    written: list[int] = []
+    moved: dict[str, list[int]] = {}
     gpas = {**a.gpas, **b.gpas}
     zero = (int(PageState.ZERO), zlib.crc32(bytes(PAGE_SIZE)))
     for index in sorted({*a.pages, *b.pages}):
         (then, old), (now, new) = a.pages.get(index, zero), b.pages.get(index, zero)
         if old != new:
             names = _symbols(symbols, gpas[index], a.kernel.get(index), b.kernel.get(index))
-            written.append(f"page {gpas[index]:#x} was written" + (f": {names}" if names else ""))
+            if names:
+                known.append(f"page {gpas[index]:#x} was written: {names}")
+            else:
+                written.append(gpas[index])
         if then != now:
-            moved.append(f"page {gpas[index]:#x}: {_STATES.get(PageState(then), then)} -> {_STATES.get(PageState(now), now)}")
-    return [line for lines, what in ((written, "were written"), (moved, "moved")) for line in (
-        *lines[:MOST], *([f"{len(lines) - MOST} more pages {what}"] if len(lines) > MOST else []))]
+            moved.setdefault(f"{_STATES.get(PageState(then), '?')} -> {_STATES.get(PageState(now), '?')}", []).append(gpas[index])
+    lines = known[:MOST] + ([f"{len(known) - MOST} more pages of the kernel were written"] if len(known) > MOST else [])
+    if written:
+        lines.append(f"{ranges(written)} written")
+    return lines + [f"{ranges(pages)}: {what}" for what, pages in sorted(moved.items())]
+
+
+def ranges(pages: list[int]) -> str:
+    """``3 pages: 0x1000-0x2fff, 0x9000``, as many as are worth reading."""
+    parts: list[list[int]] = []
+    for gpa in pages:
+        if parts and gpa == parts[-1][1] + PAGE_SIZE:
+            parts[-1][1] = gpa
+        else:
+            parts.append([gpa, gpa])
+    words = [f"{lo:#x}" if lo == hi else f"{lo:#x}-{hi + PAGE_SIZE - 1:#x}" for lo, hi in parts[:8]]
+    more = f" and {len(parts) - 8} more stretches" if len(parts) > 8 else ""
+    return f"{len(pages)} page{'s' * (len(pages) > 1)} ({', '.join(words)}{more})"
 
 
 def _symbols(symbols: Symbols, gpa: int, old: bytes | None, new: bytes | None) -> str:
@@ -121,19 +140,15 @@ def _symbols(symbols: Symbols, gpa: int, old: bytes | None, new: bytes | None) -
         names: dict[str, None] = {}
         for at in range(0, PAGE_SIZE, 8):
             if before[at : at + 8] != after[at : at + 8] and (symbol := module.at(low + at)) is not None:
-                names.setdefault(_part(symbols, symbol.name, low + at - symbol.address))
+                names.setdefault(_part(symbols, symbol, low + at - symbol.address))
         return ", ".join(list(names)[:8]) + (" ..." if len(names) > 8 else "")
     return ""
 
 
-def _part(symbols: Symbols, name: str, offset: int) -> str:
+def _part(symbols: Symbols, symbol: Symbol, offset: int) -> str:
     """``tasks[3].state`` for a place inside a variable, as far as its type is known."""
-    try:
-        type = symbols.type_of(name)
-    except VmemuError:
-        return name
-    text = name
-    while type.size:
+    type, text = symbols.type_at(symbol), symbol.name
+    while type is not None and type.size:
         if type.kind == "array" and type.target is not None and type.target.size:
             text, offset, type = f"{text}[{offset // type.target.size}]", offset % type.target.size, type.target
         elif type.composite:

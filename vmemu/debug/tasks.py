@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from vmemu.core import PAGE_SIZE, PageState
-from vmemu.debug.peek import Unreadable, kernel
+from vmemu.debug.peek import Unreadable, kernel, number, peek
 from vmemu.machine import view
 from vmemu.machine.symbols import Symbols, UnknownName
+from vmemu.machine.types import Type
 
 if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
@@ -62,12 +63,12 @@ def tasks(machine: Machine) -> list[Task]:
     one, cpu_type = array.target, cpu_array.target
     if one is None or cpu_type is None or one.member("state") is None:
         raise Unreadable("this guest's tasks cannot be read: its `tasks` is no table of the test kernel's")
-    running = {}
-    for number in range(min(len(machine.vcpus), cpu_array.count)):
+    on = {}
+    for place in range(min(len(machine.vcpus), cpu_array.count)):
         member = cpu_type.member("task")
         assert member is not None
-        pointer = member.type.scalar(kernel(machine, cpus + number * cpu_type.size + member.offset, 8))
-        running[pointer] = number
+        pointer = member.type.scalar(kernel(machine, cpus + place * cpu_type.size + member.offset, 8))
+        on[pointer] = place
     state = one.member("state")
     assert state is not None
     raw = kernel(machine, at, array.size)
@@ -77,21 +78,42 @@ def tasks(machine: Machine) -> list[Task]:
         word = state.type.values.get(state.type.scalar(part[state.offset :][: state.type.size]), "?")
         if word == "TASK_FREE":
             continue
-        fields = cast(dict[str, int], one.decode(part))
+        fields = {name: _scalar(one, name, part) for name in _FIELDS}
         address = at + slot * one.size
         pc, sp = _user(machine, symbols, fields["kstack"]) if fields["mm"] and not fields["kthread"] else (None, None)
         found.append(Task(
-            slot, address, fields["pid"], fields["tgid"], word.removeprefix("TASK_").lower(), running.get(address), fields["chan"],
+            slot, address, fields["pid"], fields["tgid"], word.removeprefix("TASK_").lower(), on.get(address), fields["chan"],
             fields["wake_at"], _root(machine, symbols, fields["mm"]), fields["kstack"], fields["ctx"], pc, sp, fields["kthread"],
             fields["ran_ns"],
         ))
     return found
 
 
+#: Members of struct task that are wanted: the others are long.
+_FIELDS = ("pid", "tgid", "mm", "kthread", "kstack", "chan", "wake_at", "ctx", "ran_ns")
+
+
+def _scalar(type: Type, name: str, raw: bytes) -> int:
+    member = type.member(name)
+    if member is None:
+        raise Unreadable(f"this guest's tasks cannot be read: {type.name} has no {name}")
+    return member.type.scalar(raw[member.offset : member.offset + member.type.size])
+
+
+def running(machine: Machine, vcpu: int) -> int:
+    """Number of the task that a vCPU runs, as the kernel tells the host (elf.py, NOTE_TASKS); 0: none, or it does not tell."""
+    for module in Symbols.of(machine).modules:
+        if module.name == "kernel" and module.image.tasks is not None:
+            gpa, count = module.image.tasks
+            return number(machine, peek(machine, gpa + 8 * vcpu, 8)) if vcpu < count else 0
+    return 0
+
+
 def _root(machine: Machine, symbols: Symbols, mm: int) -> int:
     if not mm:
         return 0
-    return cast(int, symbols.read_struct(lambda a, n: kernel(machine, a, n), mm, "struct mm")["root"])
+    member = symbols.type_of("struct mm").member("root")
+    return 0 if member is None else number(machine, kernel(machine, mm + member.offset, 8))
 
 
 def _user(machine: Machine, symbols: Symbols, kstack: int) -> tuple[int | None, int | None]:
@@ -114,7 +136,7 @@ def trapframe(machine: Machine, address: int) -> tuple[int, int, bool, dict[str,
     for name, value in fields.items():
         if isinstance(value, list):  # x[31], gpr[32]
             prefix = {"x": "x", "gpr": "r"}.get(name, name)
-            registers |= {f"{prefix}{number}": element for number, element in enumerate(value) if isinstance(element, int)}
+            registers |= {f"{prefix}{place}": element for place, element in enumerate(value) if isinstance(element, int)}
         elif isinstance(value, int):
             registers[name] = value
     stack = registers["r1"] if sp == "gpr" else registers[sp]
@@ -167,11 +189,11 @@ def residency(machine: Machine, task: Task, region: Region) -> dict[str, int]:
     return counts
 
 
-def find(machine: Machine, number: int) -> Task:
+def find(machine: Machine, wanted: int) -> Task:
     """The task with that number. Raises Unreadable."""
     all_tasks = tasks(machine)
     for task in all_tasks:
-        if task.number == number:
+        if task.number == wanted:
             return task
     known = ", ".join(str(t.number) for t in all_tasks)
-    raise Unreadable(f"no task {number}; there are {known}" if known else f"no task {number}: there is none yet")
+    raise Unreadable(f"no task {wanted}; there are {known}" if known else f"no task {wanted}: there is none yet")

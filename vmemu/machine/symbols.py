@@ -210,10 +210,8 @@ class Symbols:
     def type_of(self, name: str) -> Type:
         """The type of a variable, or a type by its name ("struct task", "task", "u64"). Raises UnknownName."""
         symbol = self.find(name)
-        if symbol is not None:
-            for module in self.modules:
-                if module.name == symbol.module and (found := module.debug.type_at(symbol.address)) is not None:
-                    return found
+        if symbol is not None and (known := self.type_at(symbol)) is not None:
+            return known
         for module in self.modules:
             if (found := module.debug.type_called(name)) is not None:
                 return found
@@ -221,6 +219,10 @@ class Symbols:
         if symbol is not None:
             raise UnknownName(f"the type of {name} is not known: no debug information tells it")
         raise UnknownName(f"no type {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+
+    def type_at(self, symbol: Symbol) -> Type | None:
+        """The type of a variable; None: not known, or it is none."""
+        return next((found for m in self.modules if m.name == symbol.module and (found := m.debug.type_at(symbol.address))), None)
 
     def read_struct(self, read: Read, address: int, type: Type | str) -> dict[str, Value]:
         """A struct's members by name, numbers, lists and dicts. `read`(address, size) -> bytes; pointers are not followed."""

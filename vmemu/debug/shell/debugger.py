@@ -17,7 +17,7 @@ import capstone
 
 from vmemu.core import CoreVcpu
 from vmemu.debug.shell.registry import Command, CommandError, find
-from vmemu.debug.tasks import tasks
+from vmemu.debug.tasks import running
 from vmemu.debug.unwind import Frame, backtrace
 from vmemu.isa.x86_64.registers import EFER
 from vmemu.machine import view
@@ -135,9 +135,8 @@ class Debugger:
 
     def current_task(self) -> int:
         """Number of the task that the selected vCPU runs. Raises CommandError when it runs none."""
-        for task in tasks(self.machine):
-            if task.cpu == self.vcpu.id:
-                return task.number
+        if number := running(self.machine, self.vcpu.id):
+            return number
         raise CommandError(f"vCPU {self.vcpu.id} runs no task now: say which (`tasks` lists them)")
 
     # --------------------------------------------------------------- output

@@ -85,7 +85,7 @@ def register(debugger: Debugger, name: str, vcpu: CoreVcpu) -> int | None:
     if name == "sp":
         return vcpu.get(stack_register(debugger.isa, vcpu))
     if name == "task":
-        return running_task(debugger, vcpu)
+        return guest_tasks.running(debugger.machine, vcpu.id)
     machine = debugger.machine
     return {"insns": machine.insns, "time": machine.instant(), "vcpu": vcpu.id}.get(name)
 
@@ -95,14 +95,6 @@ def stack_register(isa: str, vcpu: CoreVcpu) -> str:
     if isa == "arm64":
         return "sp_el1" if vcpu.get("pstate") & 1 else "sp_el0"
     return _STACK[isa]
-
-
-def running_task(debugger: Debugger, vcpu: CoreVcpu) -> int:
-    """Number of the task that a vCPU runs; 0: none, or the guest does not say."""
-    for task in guest_tasks.tasks(debugger.machine):
-        if task.cpu == vcpu.id:
-            return task.number
-    return 0
 
 
 def physical(debugger: Debugger, space: Space, address: int, vcpu: CoreVcpu | None = None) -> int:

@@ -131,18 +131,22 @@ def until(debugger: Debugger, text: str) -> None:
     session = debugger.session
     if match := re.fullmatch(r"event\s+(.+)", text):
         kind = event_kind(match[1])
-        move(debugger, lambda: session.until_event(kind))
+        stop = move(debugger, lambda: session.until_event(kind))
+    elif (target := _until_condition(text)) is None:
+        _until_place(debugger, text)
         return
-    target = _until_condition(text)
-    if isinstance(target, int):
+    elif isinstance(target, int):
         if target < debugger.machine.insns:
             raise CommandError(f"instruction {target} is past: this is {debugger.machine.insns}; `goto {target}` goes back")
-        move(debugger, lambda: session.goto(target))
-    elif target is not None:
-        condition = target
-        move(debugger, lambda: session.until(condition))
+        index = target
+        stop = move(debugger, lambda: session.goto(index))
     else:
-        _until_place(debugger, text)
+        condition = target
+        if condition(debugger.machine):
+            raise CommandError(f"until {text}: that is so already; `goto {text}` goes to where it began")
+        stop = move(debugger, lambda: session.until(condition))
+    if stop.kind == "end":
+        raise CommandError(f"until {text}: the run has ended before that")
 
 
 def _until_place(debugger: Debugger, text: str) -> None:

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from vmemu.debug.shell.debugger import Debugger
-from vmemu.debug.shell.places import running_task, stack_register
+from vmemu.debug.shell.places import stack_register
 from vmemu.debug.shell.registry import CommandError, command
 from vmemu.debug.shell.running import move, run_to, show_stop
-from vmemu.debug.tasks import tasks
+from vmemu.debug.tasks import running
 from vmemu.debug.unwind import backtrace, in_user_mode
-from vmemu.errors import VmemuError
 
 #: Instructions that one line may take before the shell asks for patience: a loop that ends is far below.
 MOST = 200_000
@@ -38,10 +37,7 @@ def _sp(debugger: Debugger) -> int:
 
 
 def _task(debugger: Debugger) -> int:
-    try:
-        return running_task(debugger, debugger.vcpu)
-    except VmemuError:
-        return 0
+    return running(debugger.machine, debugger.vcpu.id)
 
 
 def _line_step(debugger: Debugger, over: bool) -> None:
@@ -143,11 +139,3 @@ def finish(debugger: Debugger, text: str) -> None:
     if run_to(debugger, [(caller.pc, returned)]) and caller.kind == "return":
         value = debugger.vcpu.get(RESULT[debugger.isa])
         debugger.say(f"it returned {value:#x}" + (f" ({value})" if value < 1 << 20 else ""))
-
-
-def current_task_number(debugger: Debugger) -> int | None:
-    """Number of the task that the selected vCPU runs; None where that is not known."""
-    try:
-        return next((t.number for t in tasks(debugger.machine) if t.cpu == debugger.vcpu.id), None)
-    except VmemuError:
-        return None

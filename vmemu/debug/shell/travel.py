@@ -141,8 +141,8 @@ def timeline(debugger: Debugger, text: str) -> None:
     rows += [(index, f"bookmark {name}") for name, index in debugger.bookmarks.items()]
     journal = session.journal
     for place, entry in enumerate(journal.entries):
-        what = "the end of what was done" if entry.kind == "end" else f"console input {bytes.fromhex(entry.text)!r}" if entry.kind == "input" else (
-            f"intervention: {entry.text}")
+        typed = f"console input {bytes.fromhex(entry.text)!r}" if entry.kind == "input" else ""
+        what = "the run was stopped" if entry.kind == "end" else typed or f"intervention: {entry.text}"
         rows.append((entry.at.insns, what + ("" if place < journal.done else " (still to come)")))
     rows.append((debugger.machine.insns, f"now, {duration(debugger.machine.instant())}"))
     for index, what in sorted(rows, key=lambda row: row[0]):
