@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"))
 
 
+#: Why it has stopped, where that needs no more words.
+_WHY = {"step": "", "limit": "", "end": "", "interrupt": "interrupted; ", "start": "the session began here; "}
+
+
 def duration(ns: int) -> str:
     for factor, unit in _UNITS:
         if ns >= factor:
@@ -47,10 +51,8 @@ def move(debugger: Debugger, run: Callable[[], Stop], quiet: bool = False, forwa
 def show_stop(debugger: Debugger, stop: Stop) -> None:
     """Where and why, and the line of source or the instruction that comes next."""
     debugger.machine.console.flush()
-    why = "" if stop.kind == "step" else f"{stop.text}; "
+    why = _WHY.get(stop.kind, f"{stop.text}; ")
     head = f"vCPU {stop.vcpu} at {debugger.place(stop.pc)}" if stop.kind != "end" else f"the run is over: {stop.text}"
-    if stop.kind == "end":
-        why = ""
     debugger.say(f"{head} ({why}instruction {stop.insns}, {duration(stop.time_ns)})")
     if stop.error is not None:
         code.show_error(debugger, stop.error)

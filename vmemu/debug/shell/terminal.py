@@ -41,8 +41,9 @@ class Terminal(cmd2.Cmd):
         )  # fmt: skip
         self.debugger = debugger
         self.prompt = debugger.style("(vmemu)", "dim") + " "
+        words = {word for command in COMMANDS.values() for word in (command.name, *command.aliases)}
         for name in self.get_all_commands():
-            if name not in KEPT and name not in COMMANDS:
+            if name not in KEPT and name not in words:
                 setattr(self, f"do_{name}", None)
 
     def onecmd_plus_hooks(self, line: str, **options: Any) -> bool:
@@ -53,7 +54,8 @@ class Terminal(cmd2.Cmd):
         return False
 
     def default(self, statement: cmd2.Statement) -> bool | None:
-        """What is no name of a command in full: an alias, a beginning, a command of the machine."""
+        """What is no name of a command in full: a beginning, a command with a format (x/4gx), a command of the machine."""
+        self.history.append(statement)
         return self.pass_on(statement)
 
     def pass_on(self, statement: cmd2.Statement) -> bool:
@@ -101,6 +103,9 @@ def interact(debugger: Debugger) -> None:
     """Read and do lines until the session ends."""
     for command in COMMANDS.values():
         _add(command)
+    machine = debugger.machine
+    many = f"{len(machine.vcpus)} vCPUs" if len(machine.vcpus) > 1 else "1 vCPU"
+    debugger.say(f"{machine.board.isa}, {many}, instruction {machine.insns}. `continue` runs the guest, `help` lists the commands.")
     Terminal(debugger, history_file()).cmdloop()
 
 
