@@ -103,6 +103,10 @@ class Ledger:
                 self._wrong(self._order, text, token=other, vcpu=vcpu)
         return True
 
+    def take_back(self, token: int) -> None:
+        """The guest had not been shown it, and never will."""
+        self.told.pop(token, None)
+
     def ask(self, vcpu: int, *, must: bool) -> None:
         """The guest has done what causes a wake-all; when completions wait already it is left out."""
         self._serial += 1

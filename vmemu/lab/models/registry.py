@@ -31,6 +31,7 @@ MODULES: tuple[str, ...] = (
     "faults",
     "kvm_x86",
     "kvm_2010",
+    "sdei_arm64",
     "esn",
     "vas",
     "tce",
