@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
 
 ACCESSES = ("read", "write", "fetch")
+#: Numbers of an accelerator's jobs are told apart from tokens: job 5 is JOBS | 5.
+JOBS = 1 << 64
 
 
 class Rule(NamedTuple):

@@ -12,7 +12,7 @@ from vmemu.clock.inject import parse_number
 from vmemu.debug.shell.debugger import Debugger
 from vmemu.debug.shell.registry import CommandError, UsageError, command
 from vmemu.machine.history import History, Note
-from vmemu.machine.insight import Area, Flight, Insight, insights
+from vmemu.machine.insight import JOBS, Area, Flight, Insight, insights
 from vmemu.protocols.async_page.sleepers import Sleeper, Unreadable, sleepers
 
 #: So many of the last refusals are shown.
@@ -37,8 +37,10 @@ def history(debugger: Debugger) -> History:
 
 
 def parse_token(text: str) -> int:
-    """A token typed by the user; "all" is the wake-all. Raises UsageError."""
-    number = 0xFFFFFFFF if text == "all" else parse_number(text)
+    """What the user means by it: a token, "all" for the wake-all, "job N". Raises UsageError."""
+    number = 0xFFFFFFFF if text == "all" else parse_number(text.removeprefix("job "))
+    if number is not None and text.startswith("job "):
+        return JOBS | number
     if number is None:
         raise UsageError(f"{text!r} is no token: a number, as `faults` shows them, or all for the wake-all")
     return number
@@ -48,7 +50,7 @@ def complete_tokens(debugger: Debugger, words: Sequence[str], word: str) -> list
     """Tokens that are under way or remembered."""
     numbers = {f.number for room in insights(debugger.machine) for f in room.flights()}
     numbers |= {note.number for note in history(debugger).notes}
-    return [text for number in sorted(numbers) if number and (text := f"{number:#x}").startswith(word)]
+    return [text for number in sorted(numbers) if number and number < JOBS and (text := f"{number:#x}").startswith(word)]
 
 
 def table(debugger: Debugger, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
@@ -142,7 +144,9 @@ def _why(debugger: Debugger, rooms: Sequence[Insight], number: int, *, remembere
     said = False
     for room in rooms:
         for flight in room.find(number):
-            debugger.say(f"{debugger.style(flight.name, 'name')} of vCPU {flight.vcpu}: {flight.state}, guest {flight.told}")
+            whose = f" of vCPU {flight.vcpu}" if flight.vcpu >= 0 else ""
+            told = {"told": ", the guest was told", "not told": ", the guest was not told"}.get(flight.told, "")
+            debugger.say(f"{debugger.style(flight.name, 'name')}{whose}: {flight.state}{told}")
             for rule in room.why(flight):
                 debugger.say(f"  - {rule}")
             said = True

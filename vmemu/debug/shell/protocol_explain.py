@@ -27,7 +27,8 @@ def exits(moments: list[Moment]) -> list[list[Moment]]:
     end: What | None = None
     for moment in moments:
         what = moment.seen.what
-        if end is None and (what in BEGIN or what in ALONE or not groups):
+        new_turn = bool(groups) and groups[-1][-1].turn != moment.turn
+        if end is None and (what in BEGIN or what in ALONE or not groups or (what is What.HOST_WRITE and new_turn)):
             groups.append([])
             end = ENDS.get(what)
         elif end is not None and what is end:

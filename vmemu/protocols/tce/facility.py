@@ -15,8 +15,11 @@ from vmemu.machine.board import Hypercall, Outcome
 from vmemu.machine.boards.pseries import H_CAS, Pseries
 from vmemu.machine.facility import Facility
 from vmemu.machine.fdt import Node, cells, cells64
+from vmemu.machine.insight import Insight
+from vmemu.protocols.interventions import add as add_steerable
 from vmemu.protocols.tce.away import Away
 from vmemu.protocols.tce.bugs import switch_on
+from vmemu.protocols.tce.interventions import Arrivals
 from vmemu.protocols.tce.kernel import Kernel
 from vmemu.protocols.tce.ladder import Ladder
 from vmemu.protocols.tce.native import GIVEN, MAPPED, Host, Shape, Table, ffi
@@ -88,6 +91,7 @@ class Tce(Facility):
         self.host = Host(machine.core, replace(shape or Shape(), table_bytes=16 * (WINDOW_ENTRIES + big) + (1 << 20)))
         self.over_commitment = self.profile.name == "papr"  # the others never heard of it
         self.away = Away(machine, busy and self.over_commitment)
+        add_steerable(machine, Arrivals(self.away))
         self.kernel = Kernel(machine, self.host, self.away)
         in_kernel = self.profile.kernel is not None
         self.window = self.host.add_table(LIOBN, WINDOW_BASE, WINDOW_ENTRIES, in_kernel=in_kernel)
@@ -170,6 +174,11 @@ class Tce(Facility):
 
     def close(self) -> None:
         self.host.close()
+
+    def insight(self) -> Insight:
+        from vmemu.protocols.tce.insight import TceInsight
+
+        return TceInsight(self)
 
     def entries(self) -> list[tuple[Table, int, int]]:
         """(table, index in 4 KiB, device's side) of every entry that holds a page."""

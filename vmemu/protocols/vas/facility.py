@@ -13,6 +13,9 @@ from vmemu.devices.nx_job import Limits
 from vmemu.devices.vas import PASTE_BASE, PASTE_SHIFT, Switches, Vas, Window
 from vmemu.machine.boards.pseries import Pseries
 from vmemu.machine.facility import Facility
+from vmemu.machine.insight import JOBS, Insight
+from vmemu.protocols.interventions import add as add_steerable
+from vmemu.protocols.vas.interventions import Jobs
 from vmemu.protocols.vas.switches import CCW_KEPT, FAULT_OVERRUN, INTERRUPT, JOB
 
 if TYPE_CHECKING:
@@ -21,6 +24,11 @@ if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
 
 EVENT, LATE = "nx.engine", "nx.interrupt"
+#: A job's life in the machine's history; detail as in vmemu.core.events.
+LIVES = {
+    EventKind.JOB_PASTED: "pasted, place {detail} of the receive FIFO", EventKind.JOB_BEGUN: "begun, function code {detail:#x}",
+    EventKind.JOB_DONE: "done, completion code and extension {detail:#x}", EventKind.JOB_FAULTED: "ended by a fault at {detail:#x}",
+}  # fmt: skip
 #: A duplicate that came at the same time would be one interrupt.
 DUPLICATE_NS = 5_000
 
@@ -39,13 +47,40 @@ class VasFacility(Facility):
         machine.queue.define(LATE, lambda now, number: self.interrupt(self.vas.windows[number]) if number in self.vas.windows else None)
         self.vas = Vas(machine.memory, machine.now, self._post, self._interrupt, self._note, limits, switches,
                        lambda: machine.memory.injector.check(JOB.name))  # fmt: skip
+        #: The job that the engine does in no time; 0: none.
+        self.hurry = 0
+        add_steerable(machine, Jobs(self))
         board.add_paste(PASTE_BASE, windows << PASTE_SHIFT, self._paste)
 
     def _post(self, deadline: int) -> None:
+        job = self.vas.engine.job
+        if self.hurry and job is not None and job.number == self.hurry:
+            deadline = self.machine.instant()
         self.machine.queue.post(deadline, EVENT)
         self.machine.deadline_changed()
 
+    def due(self) -> int | None:
+        """When the engine goes on (ns); None: it is idle, or stands still."""
+        event = self.machine.queue.find(EVENT)
+        return None if event is None else event.deadline
+
+    def move_event(self, when: int) -> None:
+        """The engine goes on then (ns) instead."""
+        event = self.machine.queue.find(EVENT)
+        if event is not None:
+            self.machine.queue.cancel(event)
+        self.machine.queue.post(when, EVENT)
+        self.machine.deadline_changed()
+
+    def insight(self) -> Insight:
+        from vmemu.protocols.vas.insight import VasInsight
+
+        return VasInsight(self)
+
     def _note(self, kind: EventKind, job: int, window: int, detail: int) -> None:
+        if self.machine.history is not None:
+            text = LIVES[kind].format(detail=detail) + f" of window {window}"
+            self.machine.history.note(kind.name.lower(), f"j{job}", JOBS | job, text)
         vcpu = self.machine.vcpus[self.machine.running_vcpu] if kind is EventKind.JOB_PASTED else None
         self.machine.core.put_event(kind, job, window, detail, vcpu=vcpu, cycles=self.machine.units(self.machine.now()))
 
@@ -67,13 +102,14 @@ class VasFacility(Facility):
 
     # --------------------------------------------------------------------- state
     def save(self) -> State:
-        return {"version": 1, "vas": self.vas.save(), "owner": self.save_owner()}
+        return {"version": 1, "vas": self.vas.save(), "owner": self.save_owner(), "hurry": self.hurry}
 
     def load(self, state: State) -> None:
         if state["version"] != 1:
             raise ValueError(f"vas: state version {state['version']}")
         self.vas.load(state["vas"])
         self.load_owner(state["owner"])
+        self.hurry = state["hurry"]
 
     @abstractmethod
     def save_owner(self) -> State:
