@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vmemu.debug.session import Session
     from vmemu.debug.shell import Debugger
 
-INTERRUPTED = 130
+INTERRUPTED, FAILED = 130, 5
 
 EPILOG = """\b
 Examples:
@@ -30,6 +30,7 @@ Exit status of -c, --script and piped commands:
   0    every command was done, and the guest has not failed
   1    a command could not be done: the line on stderr says which and why
   2    usage: an option, a command or a file that does not exist
+  5    the host's own code has failed (see `help retry`)
   else the guest's own, as `vmemu boot` has it, when a command ran it to its end
 """
 
@@ -71,7 +72,7 @@ def debug(
         elif on_terminal() and not debugger.done and not status and (interactive or not (scripts or commands)):
             interact(debugger)
         if record is not None and session.recorder is not None:
-            session.recorder.write(record, session.machine.result)
+            session.recorder.write(record, session.finish())
         return status
     finally:
         session.machine.close()
@@ -137,5 +138,7 @@ def _batch(debugger: Debugger, scripts: tuple[str, ...], commands: tuple[str, ..
         return error.status
     except KeyboardInterrupt:
         return INTERRUPTED
-    ended = debugger.stop.status if debugger.stop is not None else None
-    return 0 if ended is None else ended[0]
+    stop = debugger.stop
+    if stop is not None and stop.kind == "error":
+        return FAILED
+    return 0 if stop is None or stop.status is None else stop.status[0]

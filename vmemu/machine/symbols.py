@@ -175,7 +175,12 @@ class Symbols:
     def line(self, address: int) -> Line | None:
         """The line of source of an instruction."""
         found = self._module(address)
-        return None if found is None else found[0].debug.line(found[1])
+        if found is None:
+            return None
+        module, virtual = found
+        symbol = module.at(virtual)
+        # ppc64: no line is said of a function's first instructions, which only calls from outside run
+        return module.debug.line(virtual if symbol is None else max(virtual, symbol.entry))
 
     def line_addresses(self, file: str, line: int) -> list[int]:
         """Where the code of FILE:LINE begins. Raises UnknownName when there is none."""
