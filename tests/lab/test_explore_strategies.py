@@ -195,7 +195,7 @@ def test_a_worker_that_breaks_is_heard_of() -> None:
 
 
 def test_asked_to_stop() -> None:
-    toy = Toy(lambda ask: [] if ask("x", 2) else [])
+    toy = Toy(lambda ask: itertools.repeat("", ask("x", 2) * 0))
     runner = runner_for(lambda: toy, 1)
     report = search(runner, Random(1), Budget(), Report("toy", (), "random"), asked_to_stop=lambda: toy.runs >= 37)
     assert report.ended == "interrupted" and report.executions == 37

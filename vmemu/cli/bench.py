@@ -97,6 +97,13 @@ def reset(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
 
 @bench.command()
 @_options
+def explore(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
+    """Executions of the explorer a second, with models watching. Exit status 1 when the goal is missed."""
+    return _report(json_path, lambda: _lab("bench.explore").measure(isas or ISAS, repeat, click.echo))
+
+
+@bench.command()
+@_options
 def fault(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
     """Host work of one fault: halted, and as a full asynchronous round trip. Exit status 1 when the goal is missed."""
     return _report(json_path, lambda: _lab("bench.fault").measure(isas or ISAS, repeat, click.echo))

@@ -3,21 +3,39 @@
 
 from __future__ import annotations
 
+from vmemu.core import Access
 from vmemu.lab.explore.scenario import Scenario, register
+from vmemu.machine.machine import Machine
+from vmemu.protocols.async_page.pager import AsyncPager
 
 PROFILES = {"x86_64": "kvm", "arm64": "sdei", "ppc64": "papr"}
 #: What may happen to a protocol that keeps its promises.
 _BENIGN = ("apf.kick:delay=100us", "apf.io:delay=100us,delay=10us")
-#: The page of the program's code, which it needs again after its first system call.
-_CODE = {"x86_64": 0x1000, "arm64": 0x40002000, "ppc64": 0xC000}
+#: Where the code of every built-in program lies (guest_images/programs/user.ld).
+_CODE = 0x10000000
+
+
+def _code_away(machine: Machine) -> list[str]:
+    """The page of code to which the program returns."""
+    return [f"evict {machine.vcpus[0].walk(_CODE, Access.READ).gpa:#x}"]
+
+
+def _told_and_back(machine: Machine) -> bool:
+    """The guest was told of a page, and of its return, nothing is under way, and its task sleeps no more."""
+    pager = machine.pager
+    assert isinstance(pager, AsyncPager)
+    if not pager.ledger.count["ready"] or pager.works or pager.sequencer.resting:
+        return False
+    return pager.sleepers().get("sleeping_at_end") == 0
+
 
 for _isa, _apf in PROFILES.items():
     register(Scenario(
         name=f"smallest-{_isa}",
-        text=f"one page fault of one program, told by {_apf}; then it ends",
-        isa=_isa, image="hello", start="syscall:1", setup=(f"evict {_CODE[_isa]:#x}",), cycles=20_000_000,
-        options={"apf": _apf, "latency": "zram", "memory": "16M"},
-        actions=("evict",), events=_BENIGN,
+        text=f"one page fault of one program, told by {_apf}, until it is back",
+        isa=_isa, image="hello", start="output:argument 1: go\n", setup=(_code_away,), cycles=20_000_000,
+        options={"apf": _apf, "latency": "zram", "memory": "16M", "append": "go"},
+        actions=("evict",), events=_BENIGN, until=_told_and_back,
     ))  # fmt: skip
     register(Scenario(
         name=f"storm-{_isa}",

@@ -31,6 +31,8 @@ from vmemu.machine.target import go_to
 
 #: An execution that ended badly without any model's objection violates one of these.
 _VERDICTS = {FAILED: "GUEST", STALLED: "LIVE", LIMIT: "LIVE", HOST: "HOST"}
+#: Why an execution ended whose scenario says when to (`until`).
+FAR_ENOUGH = "the scenario needs no more"
 _MASK = (1 << 61) - 1
 
 
@@ -123,7 +125,7 @@ class Explorer:
         machine.max_cycles = machine.time_units // CYC + scenario.cycles
         self._seen, self._print = _Seen(), 0
         self.start_insns, self.start_ns = machine.insns, machine.instant()
-        self._base = snapshot.take(machine)
+        self.base = snapshot.take(machine)
         self._watched = self.watch.save()
 
     # ------------------------------------------------------------- the start
@@ -160,12 +162,11 @@ class Explorer:
             scout.close()
 
     def _go_to_start(self, index: int) -> None:
-        """The end of the turn in which the start lies: an instant that a recording can name."""
+        """Run to the start, and set up what is to be set up there."""
         machine = self.machine
-        while machine.insns < index or not (machine.turns or self.scenario.rig):
-            end = machine.turn()
-            if end is not None:
-                raise ConfigError(f"scenario {self.scenario.name}: the machine ends before its start: {end[1]}")
+        end = machine.run_to(index)
+        if end is not None:
+            raise ConfigError(f"scenario {self.scenario.name}: the machine ends before its start: {end[1]}")
         for step in self.scenario.setup:
             for text in (step,) if isinstance(step, str) else step(machine):
                 self.command(text)
@@ -180,7 +181,7 @@ class Explorer:
     # ---------------------------------------------------------- an execution
     def reset(self) -> None:
         """Back to the start."""
-        snapshot.restore(self.machine, self._base)
+        snapshot.restore(self.machine, self.base)
         self.watch.load(self._watched)
 
     def run(self, plan: Plan | Schedule) -> Execution:
@@ -224,7 +225,7 @@ class Explorer:
         machine, models, ask = self.machine, self.watch.models, self._ask
         seen = self._seen
         options = 1 + len(self.actions)
-        turns, asked = machine.turns, self.source.asked
+        turns, asked, until = machine.turns, self.source.asked, self.scenario.until
         mark = 0
         end: tuple[int, str] | None = None
         while end is None:
@@ -236,6 +237,8 @@ class Explorer:
                     if model.violations:
                         return None
                 seen.add(self.watch.state())
+                if until is not None and end is None and until(machine):
+                    end = OK, FAR_ENOUGH
                 if options > 1 and end is None and (index := ask("act", options)):  # offer()
                     self._act(index - 1)
         self._print = mark
@@ -255,7 +258,8 @@ class Explorer:
         machine, watch, source, seen = self.machine, self.watch, self.source, self._seen
         found: list[Violation] = []
         if end is not None:
-            watch.at_end(Ended(*end, machine.guest_status))
+            if end[1] != FAR_ENOUGH:
+                watch.at_end(Ended(*end, machine.guest_status))
             if self.scenario.verify is not None and end[0] in (OK, FAILED):
                 result = make_result(machine, *end, machine.guest_status, 0.0)
                 found += self.scenario.verify(machine, result)

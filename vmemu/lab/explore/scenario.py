@@ -29,7 +29,7 @@ Setup = Callable[["Machine"], list[str]]
 
 @dataclass(frozen=True)
 class Scenario:
-    """One thing to explore. Executions begin at the end of the turn in which `start` lies, after the commands of `setup`.
+    """One thing to explore. Executions begin at `start`, after the commands of `setup`.
 
     name: as `vmemu explore` takes it. text: one line. isa: None is the image's. image: name or path. options: BootOptions fields.
     start: "boot", an instruction index, or what `vmemu replay --to` takes ("output:ready", "fault_swap:3").
@@ -40,6 +40,7 @@ class Scenario:
     occurrence is a decision whose kind is the event's name.
     kinds: the machine's own decisions that are explored ("vcpu", "step", "latency", ...); None: all of them.
     models: "auto" (all that apply), or names in lab/models.
+    until: asked after each turn; the first yes ends the execution there. None: the guest ends it.
     verify: what else must hold at the end of an execution. bugs: known bugs that are always on.
     rig: makes the machine instead of `image` and `options`. drive: plays the guest instead of the run loop.
     """
@@ -56,6 +57,7 @@ class Scenario:
     events: tuple[str, ...] = ()
     kinds: tuple[str, ...] | None = None
     models: str | tuple[str, ...] = "auto"
+    until: Callable[[Machine], bool] | None = None
     verify: Callable[[Machine, RunResult], list[Violation]] | None = None
     bugs: tuple[str, ...] = ()
     rig: Rig | None = None
