@@ -80,6 +80,8 @@ class FaultModel(Model):
             vcpu = self.machine.vcpus[number]
             if not vcpu.host_halted or not vcpu.online:
                 del self.halts[number]
+            elif vcpu.event_pending:
+                self.wrong("HALT", f"the vCPU waits for gfn {gfn:#x}, and an event is there for it to enter", vcpu=number)
             elif since >= 0 and now > since + SOON_NS:
                 self.wrong("HALT", f"the vCPU waits for gfn {gfn:#x}, which came {now - since} ns ago", vcpu=number)
 

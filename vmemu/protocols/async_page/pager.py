@@ -223,6 +223,8 @@ class AsyncPager(Pager):
             self.words.fence(actor)
         if self.words.read(actor, self.names[vcpu.id].done):
             self.complete(vcpu)
+            if not self.words.read(actor, self.names[vcpu.id].sleeping):  # told of something: it goes on, and faults again if need be
+                return Resolution.RETRY
         if self.core.page(self.core.index(gpa)).state != PageState.SWAPPED:
             self.words.write(actor, self.names[vcpu.id].sleeping, 0)
             return Resolution.RETRY
