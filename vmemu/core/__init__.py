@@ -369,6 +369,15 @@ class CoreVcpu:
         self.ptr.on_hold = value
 
     @property
+    def benched(self) -> bool:
+        """The machine's owner lets others run and not this one."""
+        return bool(self.ptr.benched)
+
+    @benched.setter
+    def benched(self, value: bool) -> None:
+        self.ptr.benched = value
+
+    @property
     def parked(self) -> int:
         """Interrupt lines that were high when it was found to stay halted."""
         return int(self.ptr.parked)

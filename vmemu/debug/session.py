@@ -159,6 +159,8 @@ class Session:
 
         It is remembered, done again whenever this instant is passed again, and recorded; what lay in the future is no more.
         """
+        if self._ended is not None:
+            raise control.Refused("ESRCH: the run is over")
         try:
             return control.perform(self.machine, text)
         finally:

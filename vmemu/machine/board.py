@@ -142,6 +142,13 @@ class Board(ABC):
     def on_irq_window(self, vcpu: CoreVcpu) -> None:
         """The vCPU can take the interrupt whose line is high (x86: acknowledge the controller, inject the vector)."""
 
+    #: What the numbers of `interrupt` are, for people.
+    interrupts = "this board has no interrupt controller"
+
+    def interrupt(self, cpu: int, number: int, level: bool | None) -> None:
+        """An interrupt from outside arrives at a vCPU: an edge (level None), or a line's level. Raises ConfigError for one there is not."""
+        raise ConfigError(f"interrupt {number}: {self.interrupts}")
+
     @abstractmethod
     def on_hcall(self, vcpu: CoreVcpu, number: int) -> Outcome:
         """A hypercall instruction; the engine has moved PC past it."""

@@ -559,13 +559,29 @@ class Machine:
     def power(self, state: tuple[bool, int | None]) -> None:
         self._powered_off, self.guest_status = state
 
+    @property
+    def only(self) -> int | None:
+        """The only vCPU that runs, from the next turn on; None: all do."""
+        running = [v.id for v in self.vcpus if not v.benched]
+        return running[0] if len(running) < len(self.vcpus) else None
+
+    @only.setter
+    def only(self, number: int | None) -> None:
+        for vcpu in self.vcpus:
+            was, vcpu.benched = vcpu.benched, number is not None and vcpu.id != number
+            if was and not vcpu.benched and vcpu.online:
+                self._catch_up(vcpu)
+        self.vcpus[self._now_vcpu].kick()
+
     def save_turn(self) -> list[Any]:
         """Where the run loop stands."""
         turn = None if self._turn_open is None else list(self._turn_open)
-        return [self._idle_turns, self._now_vcpu, turn, sorted(self.requests), self.turns]
+        return [self._idle_turns, self._now_vcpu, turn, sorted(self.requests), self.turns, [v.benched for v in self.vcpus]]
 
     def load_turn(self, state: list[Any]) -> None:
-        self._idle_turns, self._now_vcpu, turn, requests, self.turns = state
+        self._idle_turns, self._now_vcpu, turn, requests, self.turns, benched = state
+        for vcpu, value in zip(self.vcpus, benched, strict=True):
+            vcpu.benched = bool(value)
         self.requests = set(requests)
         self._devices_moved = True
         self._turn_open = None if turn is None else (int(turn[0]), int(turn[1]))

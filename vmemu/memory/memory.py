@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vmemu.clock.inject import Injector
+from vmemu.clock.inject import STORE_READ, STORE_WRITE, Injector, Rule
 from vmemu.core import CYC, PAGE_SIZE, CoreMachine, CoreVcpu, PageState, S2Result, crc32c
 from vmemu.core.observe import Seen, What
 from vmemu.errors import ConfigError, StoreError
@@ -44,7 +44,7 @@ class Memory:
         self._owner: dict[int, int] = {}
         #: Slots that snapshots own: not given out again, whatever becomes of their pages.
         self._owned: frozenset[int] = frozenset()
-        core.set_timing(round(latency.ns * self._cycles_per_ns), latency.depth)
+        self.set_latency(latency)
         if needs_python(spec, injector):
             self.store = open_store(spec, crc32c, injector)
             if isinstance(self.store, FaultyStore):
@@ -55,6 +55,21 @@ class Memory:
     def _page_of(self, slot: int) -> int:
         """Guest page number (gpa / 4096) whose page a slot holds or is about to hold."""
         return self.core.gpa(self._owner[slot]) // PAGE_SIZE
+
+    def set_latency(self, latency: Latency) -> None:
+        """How long page-ins take that begin from now on."""
+        self.core.set_timing(round(latency.ns * self._cycles_per_ns), latency.depth)
+
+    def inject(self, rule: Rule) -> Rule:
+        """Another failure; its count begins now. The rule with the absolute count. Raises ConfigError where it could never happen."""
+        if rule.event in (STORE_READ.name, STORE_WRITE.name):
+            if self.store is None:
+                raise ConfigError(f"{rule}: the C unit keeps this machine's pages; one booted with a rule for {rule.event} keeps them in "
+                                  "Python, as in --inject store.read:999999999:fail")
+            if not isinstance(self.store, FaultyStore):
+                self.store = FaultyStore(self.store, self.injector)
+                self.store.page_of = self._page_of
+        return self.injector.add_from_now(rule)
 
     # ---------------------------------------------------------------- slots
     def _take_slot(self, index: int) -> int:

@@ -34,7 +34,7 @@ struct vcpu {
     uint64_t insns, cycles, idle_cycles, blocked_cycles, fills;
     uint64_t count[32];
     uint32_t irq_lines;
-    bool halted, host_halt, online, on_hold;
+    bool halted, host_halt, online, on_hold, benched;
     uint32_t parked;
     struct pending pend;
     struct vm_exit exit;

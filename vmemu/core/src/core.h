@@ -369,7 +369,7 @@ struct vcpu {
     u64 entered;                                        /* the block entered last: its address in host memory | which of its costs was charged */
     union { struct vcpu_state state; struct { VCPU_STATE_FIELDS; }; };
     /* turns.c */
-    bool online, on_hold;                               /* on_hold: the host is amid something on its behalf */
+    bool online, on_hold, benched;                      /* on_hold: the host is amid something on its behalf; benched: others alone may run */
     u32 parked;                                         /* lines that were high when it was found to stay halted */
     /* limits of this run() */
     u64 cycle_limit, insn_limit;

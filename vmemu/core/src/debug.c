@@ -55,16 +55,23 @@ static void told(struct vcpu *v, struct trap t)
 
 static bool here(const struct debug_place *p, u64 insns, u64 pc) { return p->set && p->insns == insns && p->pc == pc; }
 
+static bool has_break(const struct machine *m, u64 va)
+{
+    u64 one;
+
+    return m->debug.breaks.keys && table_get(&m->debug.breaks, va + 1, &one);
+}
+
 static void on_break(uc_engine *uc, u64 addr, u32 size, struct vcpu *v)
 {
     struct debug *d = &v->m->debug;
-    u64 at = v->insns - (current_block(v)->n - vcpu_executed(v)), count;
+    u64 at = v->insns - (current_block(v)->n - vcpu_executed(v));
 
     (void)size;
     if (v->until.set && v->until.insns == at && !v->until_settled && v->until_cycles == vcpu_now(v)) {
         v->trap_kind = TRAP_ASKED;
         UC.emu_stop(uc);
-    } else if (!d->off && !here(&v->passed, at, addr) && table_get(&d->breaks, addr + 1, &count)) {
+    } else if (!d->off && !here(&v->passed, at, addr) && has_break(v->m, addr)) {
         v->trap_kind = TRAP_BREAK;
         UC.emu_stop(uc);
     }
@@ -101,9 +108,7 @@ static void put_hook(struct vcpu *v, u64 va)
 
 static void take_hook(struct vcpu *v, u64 va)
 {
-    u64 count;
-
-    if (table_get(&v->m->debug.breaks, va + 1, &count) || (v->until.set && v->until.pc == va))
+    if (has_break(v->m, va) || (v->until.set && v->until.pc == va))
         return;
     unhook_code_at(v, va, HOOK_BREAK);
     UC.ctl(v->uc, UC_CTL_WRITE(UC_CTL_TB_FLUSH, 0));

@@ -4,7 +4,7 @@
 
 static bool runnable(const struct vcpu *v)
 {
-    return v->online && !v->on_hold && (!v->halted || v->irq_lines != v->parked);
+    return v->online && !v->on_hold && !v->benched && (!v->halted || v->irq_lines != v->parked);
 }
 
 u32 machine_ready(struct machine *m, u64 window)

@@ -14,6 +14,7 @@ from vmemu.devices.base import State
 from vmemu.devices.com1 import Com1
 from vmemu.devices.debug_exit import DebugExit
 from vmemu.devices.fw_cfg import MAX_CPUS, MAX_RAM, NB_CPUS, SIGNATURE, FwCfg
+from vmemu.errors import ConfigError
 from vmemu.machine import multiboot
 from vmemu.machine.board import Board, Outcome, RegisterFault, SystemRegister
 from vmemu.machine.boards.pc_apic import GLOBAL_ENABLE, LAPIC_BASE, Apics
@@ -39,6 +40,7 @@ CpuidLeaf = Callable[["CoreVcpu", int], tuple[int, int, int, int]]
 class Pc(Board):
     name = "pc"
     isa = "x86_64"
+    interrupts = "a vector from 16 to 255 for the local APIC, or 2 for an NMI; they are edges"
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
@@ -134,6 +136,11 @@ class Pc(Board):
         self.stored = {int(msr): list(values) for msr, values in state["stored"].items()}
 
     # ----------------------------------------------------------------- exits
+    def interrupt(self, cpu: int, number: int, level: bool | None) -> None:
+        if level is not None or not (number == 2 or 16 <= number < 256):
+            raise ConfigError(f"interrupt {number}: {self.interrupts}")
+        self.apics.interrupt(cpu, number)
+
     def on_irq_window(self, vcpu: CoreVcpu) -> None:
         vcpu.inject_irq(self.apics.lapics[vcpu.id].acknowledge())
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LAPIC_BASE = 0xFEE00000
 TSC_PER_NS = 2  # 2 GHz
+NMI_VECTOR = 2
 IRQ_INTR, IRQ_NMI = 0, 1  # vCPU lines: core's enum irq_x86_64, by bit number
 
 #: REG_READ and REG_WRITE addresses that are no MSR (core.h): CR8, the task priority.
@@ -84,6 +85,13 @@ class Apics(Quiet):
 
     def window(self) -> Window:
         return Window(self.lapics, lambda: self._machine.running_vcpu)
+
+    def interrupt(self, cpu: int, vector: int) -> None:
+        """A message from outside: a vector from 16 on, or 2 for an NMI."""
+        if vector == NMI_VECTOR:
+            self._line(cpu, IRQ_NMI, True)
+        else:
+            self.lapics[cpu].request(vector)
 
     def _line(self, cpu: int, line: int, level: bool) -> None:
         if self._ready:

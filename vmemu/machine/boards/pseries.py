@@ -18,7 +18,8 @@ from vmemu.devices.papr import H_FUNCTION, H_P2, H_P3, H_P4, H_PARAMETER, H_PRIV
 from vmemu.devices.rtas import Rtas
 from vmemu.devices.vio import VioSignals
 from vmemu.devices.vpa import Vpa
-from vmemu.devices.xics import Xics
+from vmemu.devices.xics import IPI, Xics
+from vmemu.errors import ConfigError
 from vmemu.isa.ppc64.registers import LPCR
 from vmemu.machine.board import Board, Outcome, SystemRegister
 from vmemu.machine.boards.bugs import KVM_SC1
@@ -83,6 +84,7 @@ class Pseries(Board):
 
     name = "pseries"
     isa = "ppc64"
+    interrupts = "2 for an IPI, or a source of the XICS, which knows its CPU: with a level when it has one"
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
@@ -146,6 +148,18 @@ class Pseries(Board):
         vcpu.set("pc", entry)
         vcpu.set("r3", dtb)
         vcpu.set("r4", kernel_entry)
+
+    def interrupt(self, cpu: int, number: int, level: bool | None) -> None:
+        source = self.xics.sources.get(number)
+        if number == IPI and level is not False:
+            self.xics.ipi(cpu, 0)  # the most urgent one
+        elif source is None or (source.level != (level is not None)):
+            known = " ".join(f"{n:#x}{' (level)' if s.level else ''}" for n, s in sorted(self.xics.sources.items()))
+            raise ConfigError(f"interrupt {number:#x}: {self.interrupts}; sources: {known or 'none'}")
+        elif level is None:
+            self.xics.pulse(number)
+        else:
+            self.xics.set_level(number, level)
 
     def on_irq_window(self, vcpu: CoreVcpu) -> None:
         """Never: a Power core enters its vector by itself."""

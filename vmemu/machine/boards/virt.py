@@ -16,6 +16,7 @@ from vmemu.devices.gicv3 import Gicv3, NoRegister
 from vmemu.devices.gicv3_mmio import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE, Distributor, Redistributors
 from vmemu.devices.pl011 import Pl011
 from vmemu.devices.psci import Psci
+from vmemu.errors import ConfigError
 from vmemu.isa.arm64 import sensitive as reg
 from vmemu.machine.board import Board, Outcome, RegisterFault, SystemRegister
 from vmemu.machine.fdt import Node, cells, cells64, flatten
@@ -47,6 +48,7 @@ class Virt(Board):
 
     name = "virt"
     isa = "arm64"
+    interrupts = "0 to 15 for an SGI, 16 to 31 for a PPI, whose line has a level: without one it goes up and down again"
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine)
@@ -116,6 +118,16 @@ class Virt(Board):
         vcpu.reset()
         self.reset_vcpu(vcpu, entry, context, 0)
         self.machine.set_online(cpu, True)
+
+    def interrupt(self, cpu: int, number: int, level: bool | None) -> None:
+        if not 0 <= number < 32 or (number < 16 and level is not None):
+            raise ConfigError(f"interrupt {number}: {self.interrupts}")
+        if number < 16:
+            self.gic.send_sgi(cpu, number << 24 | (cpu >> 4) << 16 | 1 << (cpu & 15))
+            return
+        self.gic.set_ppi(cpu, number, level is not False)
+        if level is None:
+            self.gic.set_ppi(cpu, number, False)
 
     def on_irq_window(self, vcpu: CoreVcpu) -> None:
         """Never: an arm64 core enters its vector by itself."""
