@@ -77,7 +77,7 @@ class History:
             arguments: tuple[int, ...] = ()
             if seen.what in (What.HCALL, What.HCALL_DONE):
                 arguments = tuple(machine.vcpus[seen.vcpu].get(name) for name in ARGUMENTS[machine.board.isa])
-            self.moments.append(Moment(machine.turns, machine.insns, machine.now(), seen, arguments, self.task(seen.vcpu)))
+            self.moments.append(Moment(machine.turns, machine.insns, machine.instant(), seen, arguments, self.task(seen.vcpu)))
 
     def task(self, vcpu: int) -> int:
         """Number of the guest's task that runs on a vCPU now; 0: none, or the guest does not tell."""
@@ -88,7 +88,7 @@ class History:
 
     def note(self, kind: str, subject: str, number: int, text: str, vcpu: int = -1) -> None:
         machine = self._machine
-        self.notes.append(Note(machine.turns, machine.insns, machine.now(), vcpu, kind, subject, number, text, self.task(vcpu)))
+        self.notes.append(Note(machine.turns, machine.insns, machine.instant(), vcpu, kind, subject, number, text, self.task(vcpu)))
 
     def about(self, subject: str) -> list[Note]:
         """One life, oldest first."""

@@ -110,6 +110,10 @@ class Insight:
         """What can be said of a number that nothing under way has; empty: nothing."""
         return []
 
+    def announced(self, number: int) -> bool:
+        """Does the guest have its completion before it, and has not taken it yet?"""
+        return False
+
     def areas(self, vcpu: int) -> list[Area]:
         """What is shared with a vCPU's guest; vcpu -1: what belongs to no vCPU."""
         return []

@@ -86,7 +86,7 @@ def faults(debugger: Debugger, text: str) -> None:
     rows = []
     for room in rooms:
         for flight in room.flights():
-            due = "-" if not flight.deadline or flight.state != "I/O" else us(max(flight.deadline - now, 0))
+            due = us(flight.deadline - now) if flight.deadline > now else "-"
             rows.append((
                 flight.name, str(flight.vcpu) if flight.vcpu >= 0 else "-", str(task_of(debugger, flight) or "-"), flight.access or "-",
                 named(debugger, flight.gva), "-" if flight.gpa is None else f"{flight.gpa:#x}", us(max(now - flight.born, 0)), due,
@@ -159,8 +159,27 @@ def _why(debugger: Debugger, rooms: Sequence[Insight], number: int, *, remembere
         debugger.say(f"  - {_who(sleeper)}")
     if not said and not asleep and not remembered:
         raise CommandError(f"{number:#x}: no such token is under way, and none is remembered since the debugger was attached")
-    if not said:
+    if not said and _taken(debugger, number):
+        now = "its handler is at it, or has lost it" if asleep else "over"
+        debugger.say(f"  - it was announced, and the guest has taken that: {now}")
+    elif not said:
         debugger.say("  - nothing is under way for it" + (": nobody will wake who sleeps on it" if asleep else ", and nobody sleeps on it"))
+
+
+def _taken(debugger: Debugger, number: int) -> bool:
+    """Was its last life announced to the guest?"""
+    notes = history(debugger).called(number)
+    return bool(notes) and any(n.kind == "ready" for n in notes if n.subject == notes[-1].subject)
+
+
+def _behind(debugger: Debugger, rooms: Sequence[Insight], number: int) -> str:
+    """What the host has behind a token."""
+    for room in rooms:
+        for flight in room.find(number):
+            return flight.state
+        if room.announced(number):
+            return "announced"
+    return "taken by the guest" if _taken(debugger, number) else "nothing"
 
 
 # ------------------------------------------------------------------------------ area
@@ -226,11 +245,9 @@ def show_sleepers(debugger: Debugger, text: str) -> None:
     rooms, now, rows = insights(debugger.machine), debugger.machine.instant(), []
     for sleeper in found:
         told = next((n for n in reversed(history(debugger).called(sleeper.token)) if n.kind in ("told", "repeated")), None)
-        flight = next((f for room in rooms for f in room.find(sleeper.token)), None)
-        behind = flight.state if flight is not None else "being announced" if any(r.gone(sleeper.token) for r in rooms) else "nothing"
         who = "marker" if sleeper.marker else f"task {sleeper.task}" if sleeper.task else f"CPU {sleeper.cpu} halted"
         since = "-" if told is None or sleeper.marker else us(max(now - told.ns, 0))
-        rows.append((f"{sleeper.token:#x}", who, str(sleeper.cpu), since, behind))
+        rows.append((f"{sleeper.token:#x}", who, str(sleeper.cpu), since, _behind(debugger, rooms, sleeper.token)))
     if rows:
         table(debugger, ("token", "who", "CPU", "told before us", "behind it"), rows)
     markers = sum(s.marker for s in found)

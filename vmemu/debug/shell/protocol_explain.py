@@ -56,8 +56,6 @@ def general(debugger: Debugger, moment: Moment) -> Rule | None:
             return Rule(f"{who} writes {seen.b:#x} to {'a device' if window is None else window.name} at {seen.a:#x}")
         case What.HCALL:
             return Rule(f"{who} calls the hypervisor: {' '.join(f'{a:#x}' for a in moment.arguments)}")
-        case What.HCALL_DONE:
-            return Rule(f"the answer is {' '.join(f'{a:#x}' for a in moment.arguments[:3])}")
         case What.PASTE:
             return Rule(f"{who} pastes 128 bytes to {seen.a:#x}")
         case What.PASTE_DONE:
@@ -102,7 +100,7 @@ def explain(debugger: Debugger, text: str) -> None:
         return
     for group in groups:
         first = group[0]
-        ago = machine.insns - first.insns
+        ago = max(machine.insns - first.insns, 0)  # amid a block the count is ahead
         debugger.say(f"at {us(first.ns)} us, instruction {first.insns} ({ago} ago):")
         for moment in group:
             rule = _told(rooms, moment)

@@ -85,7 +85,7 @@ class PagerInsight(Insight):
     def _late(self, work: Work) -> Rule:
         event = self.machine.queue.find(READY_LATE, work.id)
         when = "" if event is None else f" {self.later(event.deadline)}"
-        return Rule(f"its announcement was delayed by hand, and goes on{when}", "docs/debugger.md, Interventions")
+        return Rule(f"its announcement was delayed by hand, and goes on{when}", "docs/debugger-sessions.md, Interventions")
 
     def _interrupted(self, work: Work) -> list[Rule]:
         """Sequences of steps that rest midway."""
@@ -106,7 +106,7 @@ class PagerInsight(Insight):
         rules = self.blocked(work.vcpu)
         if place and first.mishap == Mishap.LATE:
             rules.append(
-                Rule(f"first in the list is {self.flight(first).name}, whose announcement was delayed by hand", "docs/debugger.md")
+                Rule(f"first in the list is {self.flight(first).name}, whose announcement was delayed by hand", "docs/debugger-sessions.md")
             )
         if place:
             rules.append(Rule(f"{place} completions of vCPU {vcpu.id} are before it: they are announced in the order of completion", LAYER))

@@ -29,4 +29,4 @@ NOT_PRESENT = declare("apf.not_present", "the guest is told that a page is away:
 IO = declare("apf.io", "an asynchronous page-in ends: fail, the store cannot give the page back", Do.DELAY, Do.FAIL)
 KICK = declare("apf.kick", "a completion kicks the vCPU", Do.DROP, Do.DELAY)
 READY = declare("apf.ready", "a completion, or a wake-all, is announced to the guest", Do.DROP, Do.DELAY, Do.DUPLICATE)
-IRQ = declare("apf.irq", "the interrupt of a ready event is raised (pseries: esn.irq)", Do.DROP, Do.DELAY, Do.DUPLICATE)
+IRQ = declare("apf.irq", "the interrupt of a ready event is raised (on pseries, esn.irq)", Do.DROP, Do.DELAY, Do.DUPLICATE)

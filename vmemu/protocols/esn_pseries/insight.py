@@ -154,17 +154,25 @@ class EsnInsight(PagerInsight):
             return [Rule(f"vCPU {vcpu.id} is told before its next instruction: number {work.token:#x} is in its VPA", f"{FAULTS}, 7 and 8")]
         return [Rule("the partition was told: whoever touched the page sleeps on its number, or is on the way there", "ppc-esn.md 6")]
 
+    def entry(self, number: int) -> int | None:
+        """Which entry of the ring shows this number."""
+        area = self.esn.sns.area
+        data = None if area is None or not number else self.peek(area.base, area.size)
+        if area is None or data is None:
+            return None
+        wanted = self.esn.rules.entry(number)
+        return next((i for i in range(area.entries) if data[RING + ENTRY * i :][:ENTRY] == wanted), None)
+
+    def announced(self, number: int) -> bool:
+        return self.entry(number) is not None
+
     def gone(self, number: int) -> list[Rule]:
-        sns, rules = self.esn.sns, []
-        if number and sns.area is not None and number in sns.area.entry_of:
-            place = sns.area.entry_of[number]
-            data = self.peek(sns.area.base, sns.area.size)
-            if data is not None and any(data[RING + ENTRY * place :][:ENTRY]):
-                head = [i for i in range(sns.area.entries) if any(data[RING + ENTRY * i :][:ENTRY])]
-                rules.append(Rule(f"posted: entry {place} of the ring, which the guest has not cleared; {len(head)} entries are in use",
-                                  f"{POSTS}, 3"))  # fmt: skip
-                interrupt = self._interrupt()
-                rules += [self._armed(data[CONTROL]), Rule(f"the subvention interrupt is {interrupt.text}", interrupt.section)]
+        sns, rules, place = self.esn.sns, [], self.entry(number)
+        data = None if sns.area is None else self.peek(sns.area.base, RING)
+        if place is not None and data is not None:
+            interrupt = self._interrupt()
+            rules.append(Rule(f"posted: entry {place} of the ring, which the guest has not cleared", f"{POSTS}, 3"))
+            rules += [self._armed(data[CONTROL]), Rule(f"the subvention interrupt is {interrupt.text}", interrupt.section)]
         return rules + super().gone(number)
 
     # -------------------------------------------------------------- observations

@@ -84,7 +84,7 @@ class KvmInsight(PagerInsight):
                 str(int(pending)),
                 "the last ready event is not acknowledged" if pending else "no ready event is owed an ACK",
             )
-            area.add("KVM_ASYNC_PF_INT", host.vector[vcpu], f"vector; {self._interrupt(vcpu).text}")
+            area.add("KVM_ASYNC_PF_INT", host.vector[vcpu], f"vector; {self._interrupt(vcpu).text}" if pending else "vector")
         area.add("done", str(len(host.done[vcpu])), "completions that wait to be announced")
         return [area]
 
@@ -110,7 +110,7 @@ class KvmInsight(PagerInsight):
             return Rule("its interrupt is delivered before the next instruction", "SDM 3, 10.8")
         if apic.isr >> vector & 1:
             return Rule("its handler runs: the interrupt is in service", "SDM 3, 10.8.4")
-        return Rule("no such interrupt is pending or in service", "SDM 3, 10.8.4")
+        return Rule("its interrupt is neither pending nor in service: the guest has begun to handle it, or it is lost", "SDM 3, 10.8.4")
 
     # ----------------------------------------------------------------------- why
     def blocked(self, vcpu: int) -> list[Rule]:
@@ -161,6 +161,10 @@ class KvmInsight(PagerInsight):
                 rules.append(self._interrupt(cpu))
         return rules + super().gone(number)
 
+    def announced(self, number: int) -> bool:
+        found = [self.words(cpu) for cpu in range(len(self.machine.vcpus))]
+        return not self.host.legacy and any(words is not None and words[1] == number for words in found)
+
     # ------------------------------------------------------------- observations
     def tell(self, moment: Moment) -> Rule | None:
         seen = moment.seen
@@ -188,10 +192,8 @@ class KvmInsight(PagerInsight):
             if not self.host.on[cpu] or len(seen.data) != 4:
                 continue
             if seen.a == (en & AREA) + FLAGS:
-                word = "not present" if value == NOT_PRESENT else "ready"
-                return Rule(
-                    f"the host writes {value} ({word}) to the flags of vCPU {cpu}'s area, gpa {seen.a:#x}", "x86-apf.md 5, arch_not_present"
-                )
+                word, section = ("not present", "5, arch_not_present") if value == NOT_PRESENT else ("ready", "6, legacy")
+                return Rule(f"the host writes {value} ({word}) to the flags of vCPU {cpu}'s area, gpa {seen.a:#x}", f"x86-apf.md {section}")
             if seen.a == (en & AREA) + TOKEN:
                 what = "the wake-all" if value == BROADCAST else f"token {value:#x}"
                 return Rule(f"the host puts {what} into the slot of vCPU {cpu}, gpa {seen.a:#x}; vector {self.host.vector[cpu]:#x} follows",

@@ -119,7 +119,7 @@ class Arm64Insight(PagerInsight):
         state, gic = self.pager.states[cpu], self.pager.gic.cpus[cpu]
         one = 1 << state.irq
         if state.muted:
-            return Rule("its line was kept low by hand: the guest hears nothing", "docs/debugger.md, Interventions")
+            return Rule("its line was kept low by hand: the guest hears nothing", "docs/debugger-sessions.md, Interventions")
         if not state.line:
             return Rule("low: no acknowledge is owed", READY)
         if gic.active & one:
@@ -179,7 +179,7 @@ class Arm64Insight(PagerInsight):
         if not handler.state & Status.ENABLED:
             return [Rule(f"not present waits: {where} is {STATUS.show(int(handler.state))}", "arm64-sdei.md 7")]
         if not handler.pending:
-            return [Rule(f"{where} was signalled, and is not pending: it was delayed, or lost", "docs/debugger.md, Interventions")]
+            return [Rule(f"{where} was signalled, and is not pending: it was delayed, or lost", "docs/debugger-sessions.md, Interventions")]
         return [Rule(f"{where} is delivered before the vCPU's next instruction", "arm64-sdei.md 5")]
 
     def gone(self, number: int) -> list[Rule]:
@@ -192,6 +192,9 @@ class Arm64Insight(PagerInsight):
                 interrupt = self._interrupt(cpu)
                 rules.append(Rule(f"PPI {self.pager.states[cpu].irq} is {interrupt.text}", interrupt.section))
         return rules + super().gone(number)
+
+    def announced(self, number: int) -> bool:
+        return any(self.buffer(cpu) == (Reason.PAGE_READY, number) for cpu in range(len(self.machine.vcpus)))
 
     # -------------------------------------------------------------- observations
     def tell(self, moment: Moment) -> Rule | None:

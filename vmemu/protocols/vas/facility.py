@@ -27,7 +27,7 @@ EVENT, LATE = "nx.engine", "nx.interrupt"
 #: A job's life in the machine's history; detail as in vmemu.core.events.
 LIVES = {
     EventKind.JOB_PASTED: "pasted, place {detail} of the receive FIFO", EventKind.JOB_BEGUN: "begun, function code {detail:#x}",
-    EventKind.JOB_DONE: "done, completion code and extension {detail:#x}", EventKind.JOB_FAULTED: "ended by a fault at {detail:#x}",
+    EventKind.JOB_DONE: "done, completion code << 8 | extension {detail:#x}", EventKind.JOB_FAULTED: "ended by a fault at {detail:#x}",
 }  # fmt: skip
 #: A duplicate that came at the same time would be one interrupt.
 DUPLICATE_NS = 5_000
