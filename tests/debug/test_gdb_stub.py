@@ -163,10 +163,11 @@ def test_descriptions_come_in_pieces(session: Session) -> None:
 # -------------------------------------------------------------- bad requests
 words = st.sampled_from((
     b"g", b"G", b"p", b"P", b"m", b"M", b"X", b"H", b"Hg", b"Hc", b"T", b"Z", b"Z0", b"Z1,", b"Z2,", b"z0,", b"z", b"?", b"!", b"A", b"R",
-    b"b", b"D", b"i", b"t", b"q", b"qC", b"qSupported", b"qSupported:", b"qXfer", b"qXfer:features:read:", b"qXfer:features:read:target.xml:",
+    b"b", b"D", b"i", b"t", b"q", b"qC", b"qSupported", b"qSupported:", b"qXfer", b"qXfer:features:read:",
+    b"qXfer:features:read:target.xml:",
     b"qXfer:threads:read::", b"qXfer:memory-map:read::", b"qThreadExtraInfo,", b"qRcmd,", b"qRcmd", b"qCRC:", b"qSearch:memory:",
-    b"qOffsets", b"QStartNoAckMode", b"QPassSignals:", b"QNonStop:1", b"vMustReplyEmpty", b"vCont?", b"vCont", b"vCont;", b"vCont;x", b"vCont;s:9",
-    b"vCont;r1", b"vCont;r1,2:7", b"vFile:open:", b"vKill", b"c;", b"s;", b"vRun;", b"jThreads", b"\xff",
+    b"qOffsets", b"QStartNoAckMode", b"QPassSignals:", b"QNonStop:1", b"vMustReplyEmpty", b"vCont?", b"vCont", b"vCont;", b"vCont;x",
+    b"vCont;s:9", b"vCont;r1", b"vCont;r1,2:7", b"vFile:open:", b"vKill", b"c;", b"s;", b"vRun;", b"jThreads", b"\xff",
 ))  # fmt: skip
 tails = st.lists(
     st.sampled_from((b",", b";", b":", b"=", b"-", b"-1", b"0", b"1", b"fff", b"ffffffffffffffff", b"10000000000000000", b"zz", b"8", b"2,",

@@ -124,8 +124,11 @@ class Moves:
     def _move(self, move: Callable[[], Stop], forwards: bool) -> bytes:
         try:
             stop = move()
-            if stop.kind == "watch" and stop.trap is not None and not stop.trap.by_host and forwards == self.target.port.after_write:
-                self._pass(stop)
+            if stop.kind == "watch" and stop.trap is not None:
+                if not stop.trap.by_host and forwards == self.target.port.after_write:
+                    self._pass(stop)
+                elif stop.trap.by_host and not forwards:  # gdb wants to see the bytes as they were
+                    self.session.back_stepi(1, stop.vcpu)
         except VmemuError as error:
             self._tell(f"vmemu: {error}\n")
             self.last = b"T%02xthread:%x;" % (SIGABRT, self.session.vcpu + 1)

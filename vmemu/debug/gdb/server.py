@@ -97,7 +97,7 @@ class Server:
 
     def _serve(self, client: socket.socket) -> bool:
         """One client, to its end. False: it killed the machine."""
-        wire = Wire(client, self.session.interrupt)
+        wire = Wire(client, self.session.interrupt, self.session.forget_interrupt)
         stub = Stub(self.session, wire, self.monitor)
         self.say("gdb: attached")
         try:

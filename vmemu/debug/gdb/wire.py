@@ -22,9 +22,10 @@ class Closed(Exception):
 class Wire:
     """Packets to and from a client. All methods but `_read` belong to the thread that serves it."""
 
-    def __init__(self, connection: socket.socket, interrupt: Callable[[], None]) -> None:
+    def __init__(self, connection: socket.socket, interrupt: Callable[[], None], forget: Callable[[], None]) -> None:
+        """interrupt: called from the reading thread too; forget: what it asked for is of no use any more."""
         self._socket = connection
-        self._interrupt = interrupt
+        self._interrupt, self._forget = interrupt, forget
         self._incoming: queue.Queue[Packet | Signal | None] = queue.Queue(64)  # a client that floods waits for us
         self._lock = threading.Lock()
         self._moving = False
@@ -71,6 +72,7 @@ class Wire:
         finally:
             with self._lock:
                 self._moving = False
+                self._forget()  # it may have stopped by itself meanwhile
 
     def receive(self) -> bytes:
         """The next packet's data, acknowledged. Raises Closed."""
