@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * duel tasks=T pages=P passes=N shared=S kernel=0|1|2 spin=0|1 off=N rewrite=N bare=N zero=N markers=M: a few tasks go over a few
- * pages each while somebody outside takes the pages away, and check what they find. Made for an explorer that starts thousands of
- * runs at the line "duel: go": from there on it is short, and prints nothing but what is wrong.
+ * duel tasks=T pages=P passes=N shared=S ...: a few tasks go over a few pages each while somebody outside takes the pages away, and
+ * check what they find. Made for an explorer that starts thousands of runs at the line "duel: go": from there on it is short, and
+ * prints nothing but what is wrong.
  *
  * Task t runs on CPU t % CPUs and has P pages of its own. In every pass it counts in each: word 1 goes from pass - 1 to pass. Then
  * it counts in S pages that all share. Word 0 of every page is MARK, by which it is known from outside.
@@ -13,6 +13,9 @@
  *     bare=N      x86: task 1 registers its CPU N times while its local APIC is off
  *     zero=N      x86: task 1 takes its CPU's registration back N times while there is no local APIC, and registers again
  *     markers=M   of the wait table, at most
+ *     hand=N      no pages: tasks in pairs, of which one waits for N tokens and the other one wakes them
+ *     all=1       and wakes all sleepers after each of them
+ *     crowd=1     no pages: task 1 wakes all others at once, who wait for one token
  */
 #include "user.h"
 
@@ -21,9 +24,10 @@
 #define AADD(p, v) __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL)
 enum { WORDS = 512, MAX_TASKS = 8, MAX_PAGES = 64 };
 enum { POLL_NS = 20000, START_NS = 60000 };     /* nobody computes between the line and the start */
+enum { TOKEN = 0x1000000 };             /* the first one that no hypervisor gives out */
 enum { MSR_APIC_BASE = 0x1b, MSR_EN = 0x4b564d02, APIC_ENABLE = 1 << 11 };
 
-static u64 tasks, pages, passes, shared_pages, kernel, off, rewrite, bare, zero, cpus;
+static u64 tasks, pages, passes, shared_pages, kernel, off, rewrite, bare, zero, hand, all, crowd, cpus;
 
 /* Of all; never taken away: it has no MARK. */
 static struct {
@@ -77,6 +81,46 @@ static void wait_for_go(void)
         sleep_ns(POLL_NS);
     if ((now = time_ns()) < common->go)
         sleep_ns(common->go - now);
+}
+
+static void by_hand(u64 task)
+{
+    for (u64 i = 0; i < hand; i++) {
+        u64 token = TOKEN + (task - 1) / 2 * hand + i;
+        hook(task % 2 ? HOOK_TOKEN_WAIT : HOOK_TOKEN_WAKE, token, 0);
+        if (all && task % 2 == 0)
+            hook(HOOK_TOKEN_WAKE_ALL, 0, 0);
+    }
+}
+
+static u64 asleep(void)
+{
+    struct apf_info info = {0};
+    hook(HOOK_APF_INFO, (uptr)&info, 0);
+    return info.sleeping;
+}
+
+static void one_for_all(u64 task)
+{
+    if (task > 1) {
+        hook(HOOK_TOKEN_WAIT, TOKEN, 0);
+        return;
+    }
+    while (asleep() < tasks - 1)
+        sleep_ns(POLL_NS);
+    hook(HOOK_TOKEN_WAKE, TOKEN, 0);
+}
+
+static void without_pages(u64 task)
+{
+    if (setcpus(1ull << task % cpus))
+        wrong("no CPU", task, task % cpus, 0);
+    wait_for_go();
+    if (crowd)
+        one_for_all(task);
+    else
+        by_hand(task);
+    exit(0);
 }
 
 static void work(u64 task)
@@ -135,10 +179,11 @@ int main(int argc, char **argv)
 {
     struct sysinfo info;
     bool spinning = arg_u64(argc, argv, "spin", 0), good = true;
-    u64 markers = arg_u64(argc, argv, "markers", 0);
+    u64 markers = arg_u64(argc, argv, "markers", ~0ull);
     tasks = arg_u64(argc, argv, "tasks", 2), pages = arg_u64(argc, argv, "pages", 3), passes = arg_u64(argc, argv, "passes", 1);
     shared_pages = arg_u64(argc, argv, "shared", 1), kernel = arg_u64(argc, argv, "kernel", 0), off = arg_u64(argc, argv, "off", 0);
     rewrite = arg_u64(argc, argv, "rewrite", 0), bare = arg_u64(argc, argv, "bare", 0), zero = arg_u64(argc, argv, "zero", 0);
+    hand = arg_u64(argc, argv, "hand", 0), all = arg_u64(argc, argv, "all", 0), crowd = arg_u64(argc, argv, "crowd", 0);
     sysinfo(&info);
     cpus = info.boot_ncpu;
     if (tasks < 1 || tasks > MAX_TASKS || pages > MAX_PAGES || shared_pages > MAX_PAGES)
@@ -151,12 +196,12 @@ int main(int argc, char **argv)
         shared[i * WORDS] = MARK;
     common->go = 0;
     for (u64 t = 1; t <= tasks; t++)
-        start(work, t);
+        start(hand || crowd ? without_pages : work, t);
     if (spinning)
         start(spinner, 0);
     while (AGET(&common->ready) < tasks + spinning)
         sleep_ns(POLL_NS);
-    if (markers)
+    if (~markers)
         hook(HOOK_MARKERS, markers, 0);
     printf("duel: go\n");
     AADD(&common->go, time_ns() + START_NS);
@@ -166,7 +211,7 @@ int main(int argc, char **argv)
     for (u32 status; wait(&status) > 0;)
         good &= status == 0;
     for (u64 i = 0; i < shared_pages; i++)
-        if (shared[i * WORDS + 1] != tasks * passes)
+        if (!hand && !crowd && shared[i * WORDS + 1] != tasks * passes)
             wrong("count of shared page", 0, i, shared[i * WORDS + 1]);
     return !good;
 }

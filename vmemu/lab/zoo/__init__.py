@@ -13,7 +13,7 @@ from vmemu.lab.zoo import actions  # noqa: F401 - registers
 from vmemu.lab.zoo.case import Case
 
 #: Modules that have a tuple CASES, and OUTSIDE: bug -> why there is no case for it.
-FILES = ("generic", "kvm", "guest", "sdei")
+FILES = ("kvm", "generic", "guest", "sdei")
 
 CASES: dict[str, Case] = {}
 OUTSIDE: dict[str, str] = {}

@@ -33,9 +33,16 @@ def _evict_marked(machine: Machine, ask: Ask) -> str | None:
     return f"evict {pages[ask('act.evict-marked', len(pages))] & -PAGE_SIZE:#x}" if pages else None
 
 
+def _token_id(machine: Machine, ask: Ask) -> str | None:
+    """The ids begin anew so far that the next token is the oldest one that is still waited for."""
+    vcpu = ask("act.token-id", len(machine.vcpus))
+    return f"token-id {vcpu} oldest"
+
+
 def _end_vm(machine: Machine, ask: Ask) -> str | None:
     return "end-vm"
 
 
 register("evict-marked", "a page that duel works with goes to the store", _evict_marked)
+register("token-id", "so many tokens have been given out that the next one is the oldest that is still waited for", _token_id)
 register("end-vm", "the VM's owner lets go of it, whatever is under way", _end_vm)

@@ -6,16 +6,35 @@ from __future__ import annotations
 from typing import Any
 
 from vmemu.lab.explore.scenario import Scenario
+from vmemu.lab.models.base import Violation
 from vmemu.lab.zoo.actions import evict_all_marked
+from vmemu.machine.machine import Machine
+from vmemu.machine.result import RunResult
 
 ISAS = {"kvm": "x86_64", "kvm-2010": "x86_64", "sdei": "arm64", "ppi-only": "arm64", "papr": "ppc64", "rfc": "ppc64"}
 
 
-def duel(name: str, text: str, apf: str, *, args: str = "", isa: str | None = None, options: dict[str, Any] | None = None,
-         actions: tuple[str, ...] = ("evict-marked",), **fields: Any) -> Scenario:
-    """args: of the program. options: of the machine, over those that all duels have. fields: of the Scenario."""
+def duel(name: str, text: str, apf: str, args: str = "", *, isa: str | None = None, options: dict[str, Any] | None = None,
+         **fields: Any) -> Scenario:
+    """args: of the program. options: of the machine, over those that all duels have. fields: of the Scenario, likewise.
+
+    All pages that the program works with are away when an execution begins.
+    """
     machine = {"apf": apf, "smp": 2, "memory": "16M", "latency": "nvme", "append": " ".join(filter(None, ("quiet", args)))}
-    return Scenario(
-        name=name, text=text, isa=isa or ISAS[apf], image="duel", start="output:duel: go", options=machine | (options or {}),
-        setup=(evict_all_marked,), actions=actions, **({"cycles": 20_000_000} | fields),
-    )  # fmt: skip
+    common = {"setup": (evict_all_marked,), "actions": ("evict-marked",), "cycles": 40_000_000, "verify": left_over}
+    return Scenario(name=name, text=text, isa=isa or ISAS[apf], image="duel", start="output:duel: go",
+                    options=machine | (options or {}), **(common | fields))  # fmt: skip
+
+
+def left_over(machine: Machine, result: RunResult) -> list[Violation]:
+    """What must be gone when a guest has ended well: sleepers, markers, and whatever the host keeps for it."""
+    found = []
+    for facility in machine.facilities.values():
+        for text in facility.invariants():
+            name, _, rest = text.partition(": ")
+            found.append(Violation(name, rest, insns=machine.insns))
+    tokens = result.extra.get("tokens", {})
+    for key, what in (("sleeping_at_end", "tasks asleep"), ("dummies_at_end", "markers that nobody came for")):
+        if result.status == 0 and tokens.get(key):
+            found.append(Violation("RES", f"{tokens[key]} {what} at the end", insns=machine.insns))
+    return found

@@ -1,9 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Cases."""
+"""Known bugs of the layer that all protocols share: works, workers, references, flushes."""
 
 from __future__ import annotations
 
 from vmemu.lab.zoo.case import Case
+from vmemu.lab.zoo.duels import duel
+from vmemu.lab.zoo.kvm import DUEL, OFF, REGISTER, SPIN
 
-CASES: tuple[Case, ...] = ()
+END = duel("end-of-vm", "the VM's owner lets go of it at any instant, with pages under way", "kvm", "tasks=4",
+           actions=("evict-marked", "end-vm"))  # fmt: skip
+HALT = duel("halt", "a vCPU that is told nothing waits for its pages, and stores reach memory late", "kvm", "tasks=1 spin=0 apf=off",
+            options={"smp": 1, "store_buffer": True})  # fmt: skip
+LOST = duel("lost-pages", "the store cannot give pages back", "kvm", "tasks=2", events=("store.read:fail",))
+
+CASES = (
+    Case("apf-schedule-first", DUEL, ("PAIR", "LIVE", "COUNT")),
+    Case("apf-stale-gfns", OFF, ("COUNT", "HALT")),
+    Case("apf-endless-retry", LOST, ("LIVE", "ERR")),
+    Case("apf-cancel-leak", OFF, ("REF",)),
+    Case("apf-worker-vm-reference", END, ("REF",)),
+    Case("apf-flush-running", END, ("REF",)),
+    Case("apf-flush-unlocked", END, ("PAIR", "COUNT", "REF")),
+    Case("apf-mm-count", END, ("REF",)),
+    Case("apf-wake-no-barrier", HALT, ("LIVE", "HALT")),
+    Case("apf-blind-delete", REGISTER, ("COUNT", "TOK")),
+    Case("apf-second-token", DUEL, ("TOK", "PAIR")),
+    Case("apf-one-completion", SPIN, ("LIVE",)),
+)
 OUTSIDE: dict[str, str] = {}

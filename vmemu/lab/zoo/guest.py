@@ -1,9 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Cases."""
+"""Known bugs of the test guest's kernel: its table of tasks that wait, and its half of KVM's protocol."""
 
 from __future__ import annotations
 
 from vmemu.lab.zoo.case import Case
+from vmemu.lab.zoo.duels import duel
+from vmemu.lab.zoo.kvm import DUEL, LEGACY, LEGACY_KERNEL, OFF, SPIN
 
-CASES: tuple[Case, ...] = ()
+#: Nobody takes pages away: two tasks that wait and wake by hand, so that who runs is all that is decided.
+_HAND = {"apf": "off", "isa": "x86_64", "setup": (), "actions": ()}
+BY_HAND = duel("by-hand", "a task waits for two tokens, another one wakes it, whoever is first", args="hand=2", **_HAND)
+BY_HAND_ALL = duel("by-hand-all", "the same, and after each token all sleepers of the CPU are woken", args="hand=2 all=1", **_HAND)
+FEW_MARKERS = duel("few-markers", "two pairs of such tasks, and one marker for a wake that comes early", args="hand=2 tasks=4 markers=1",
+                   **_HAND)  # fmt: skip
+CROWD = duel("crowd", "three tasks wait for one token, and one wake is for all", args="crowd=1 tasks=4", **_HAND)
+
+CASES = (
+    Case("apf-no-marker", BY_HAND, ("LIVE",)),
+    Case("apf-wake-one", CROWD, ("LIVE",)),
+    Case("apf-alloc-locked", FEW_MARKERS, ("LIVE",)),
+    Case("apf-no-second-look", FEW_MARKERS, ("LIVE", "RES")),
+    Case("apf-drop-markers", BY_HAND_ALL, ("LIVE", "RES")),
+    Case("apf-sleep-atomic", LEGACY_KERNEL, ("GUEST", "CTX")),
+    Case("apf-late-reason", LEGACY, ("GUEST", "CLASS", "SLOT")),
+    Case("apf-no-eoi", DUEL, ("LIVE", "EOI")),
+    Case("apf-no-ack", SPIN, ("LIVE",)),
+    Case("apf-no-broadcast", OFF, ("RES", "LIVE")),
+    Case("apf-no-teardown", OFF, ("GUEST", "OWN")),
+    Case("apf-enabled-at-64", DUEL, ("GUEST", "CLASS")),
+    Case("apf-doc-bits", DUEL, ("LIVE", "RES", "TOK")),
+)
 OUTSIDE: dict[str, str] = {}

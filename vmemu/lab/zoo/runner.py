@@ -108,7 +108,8 @@ class Table:
             middle = statistics.median(row.executions for row in found) if found else 0
             most = max((row.executions for row in found), default=0)
             lines.append(
-                f"{len(found)} of {len(self.rows)} bugs found, {middle:g} executions in the median, {most} at most; {short} schedules of {SHORT} decisions or fewer; {sum(row.executions for row in self.rows)} executions in "
+                f"{len(found)} of {len(self.rows)} bugs found, {middle:g} executions in the median, {most} at most; "
+                f"{short} schedules of {SHORT} decisions or fewer; {sum(row.executions for row in self.rows)} executions in "
                 f"{sum(row.seconds for row in self.rows):.0f} s"
             )
         if self.quiet:

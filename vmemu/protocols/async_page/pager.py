@@ -95,6 +95,7 @@ class AsyncPager(Pager):
         self.core.ptr.paged = True
         self.core.ptr.gfns_shared = self.shared_gfns
         self.mishaps = Mishaps(self)
+        machine.commands["end-vm"] = self._end_vm
         machine.queue.define(IO_DONE, self.mishaps.io_done)
         machine.pager = self
         add_steerable(machine, PageIns(self, self.notifications))
@@ -581,8 +582,35 @@ class AsyncPager(Pager):
         if self.references.count(VM) == 1:
             for vcpu in self.machine.vcpus:
                 self.clear(vcpu)
-            self.references.put(MM, "owner")
-        self.references.put(VM, "owner")
+            if "owner" in self.references.holders[MM]:
+                self.references.put(MM, "owner")
+        if "owner" in self.references.holders[VM]:
+            self.references.put(VM, "owner")
+
+    def _end_vm(self, words: list[str]) -> str:
+        """``end-vm``: as if the VM's process were killed."""
+        self.end()
+        return "the VM is gone"
+
+    def end(self) -> None:
+        """The process that owns the VM ends, whatever is under way: first its address space goes, then its file of the VM is closed,
+        and I/O may end in between; workers that are left go on by themselves.
+        """
+        machine = self.machine
+        self.references.put(MM, "owner")
+        while self.io and machine.choices.choose("end", 2):
+            self._next_event()
+        self.close()
+        while self.io or self.sequencer.resting:
+            self._next_event()
+        machine.power_off(0)
+
+    def _next_event(self) -> None:
+        """Time goes on to the next event; no vCPU runs any more."""
+        deadline = self.machine.queue.next_deadline()
+        assert deadline is not None
+        self.machine.time_units = max(self.machine.time_units, self.machine.units(deadline))
+        self.machine.queue.run_due(self.machine.now())
 
     # --------------------------------------------------------------- reports
     def note(self, kind: str, work: Work, text: str, vcpu: int | None = None) -> None:

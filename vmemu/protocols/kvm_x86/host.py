@@ -14,6 +14,7 @@ from vmemu.devices.base import State
 from vmemu.errors import StoreError
 from vmemu.machine.boards.pc import Pc
 from vmemu.machine.boards.pc_apic import GLOBAL_ENABLE
+from vmemu.machine.control import Refused
 from vmemu.machine.insight import Insight
 from vmemu.protocols.async_page.pager import AsyncPager
 from vmemu.protocols.async_page.work import BROADCAST, Work
@@ -59,6 +60,21 @@ class KvmX86(AsyncPager):
         self.apics = machine.board.apics
         self.apics.on_enabled = self._apic_enabled
         registers.add(self, machine.board)
+        machine.commands["token-id"] = self._token_id
+
+    def _token_id(self, words: list[str]) -> str:
+        """``token-id VCPU ID|oldest``: as if so many tokens had been given out that this id comes next. Raises Refused."""
+        try:
+            cpu, text = words
+            number = int(cpu)
+            self.ids[number] = (self._oldest(number) if text == "oldest" else int(text, 0)) - 1 & TOKEN_MASK >> ID_SHIFT
+        except (ValueError, IndexError):
+            raise Refused("token-id: write token-id VCPU ID, or oldest for the one that is waited for longest") from None
+        return f"the next id of vCPU {number} is {self.ids[number] + 1:#x}"
+
+    def _oldest(self, cpu: int) -> int:
+        away = [token for token, work in self.ledger.away.items() if work[0] == cpu]
+        return away[0] >> ID_SHIFT if away else self.ids[cpu] + 1
 
     # ------------------------------------------------------------- registers
     def enable(self, vcpu: CoreVcpu, value: int, on: bool) -> None:
