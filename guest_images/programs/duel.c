@@ -9,11 +9,12 @@
  *     kernel=1    the page is first read by a system call; 2: by one that must not sleep
  *     spin=1      CPU 0 has a task more, which computes until the others are through and makes no system call
  *     off=N       CPU 1 is taken out of service and put back N times meanwhile
- *     rewrite=N   x86: task 1 registers its CPU anew N times, without having taken the old registration back
- *     bare=N      x86: task 1 registers its CPU N times while its local APIC is off
- *     zero=N      x86: task 1 takes its CPU's registration back N times while there is no local APIC, and registers again
+ *     rewrite=N   x86: the last task registers its CPU anew N times, without having taken the old registration back
+ *     bare=N      x86: the last task registers its CPU N times while its local APIC is off
+ *     zero=N      x86: the last task takes its CPU's registration back N times while there is no local APIC, and registers again
+ *     lossy=1     a task that is told that a page is lost has done what it could
  *     markers=M   of the wait table, at most
- *     hand=N      no pages: tasks in pairs, of which one waits for N tokens and the other one wakes them
+ *     hand=N      no pages: tasks in pairs, of which one waits for N tokens and the other one wakes them, the last one first
  *     all=1       and wakes all sleepers after each of them
  *     crowd=1     no pages: task 1 wakes all others at once, who wait for one token
  */
@@ -27,7 +28,7 @@ enum { POLL_NS = 20000, START_NS = 60000 };     /* nobody computes between the l
 enum { TOKEN = 0x1000000 };             /* the first one that no hypervisor gives out */
 enum { MSR_APIC_BASE = 0x1b, MSR_EN = 0x4b564d02, APIC_ENABLE = 1 << 11 };
 
-static u64 tasks, pages, passes, shared_pages, kernel, off, rewrite, bare, zero, hand, all, crowd, cpus;
+static u64 tasks, pages, passes, shared_pages, kernel, off, rewrite, bare, zero, lossy, hand, all, crowd, cpus;
 
 /* Of all; never taken away: it has no MARK. */
 static struct {
@@ -68,7 +69,7 @@ static void reregister(u64 task)
     for (; zero; zero--)
         if (hook(HOOK_RDMSR, MSR_EN, (uptr)&en) || hook(HOOK_RDMSR, MSR_APIC_BASE, (uptr)&base)
             || hook(HOOK_WRMSR, MSR_APIC_BASE, base & ~(u64)APIC_ENABLE) || hook(HOOK_WRMSR, MSR_EN, 0)
-            || hook(HOOK_WRMSR, MSR_APIC_BASE, base) || hook(HOOK_WRMSR, MSR_EN, en))
+            || hook(HOOK_WRMSR, MSR_APIC_BASE, base) || hook(HOOK_APF_NO_LAPIC, 0, 0) < 0 || hook(HOOK_WRMSR, MSR_EN, en))
             wrong("taking the registration back", task, 0, en);
 }
 
@@ -86,7 +87,7 @@ static void wait_for_go(void)
 static void by_hand(u64 task)
 {
     for (u64 i = 0; i < hand; i++) {
-        u64 token = TOKEN + (task - 1) / 2 * hand + i;
+        u64 first = TOKEN + (task - 1) / 2 * hand, token = task % 2 ? first + i : first + hand - 1 - i;
         hook(task % 2 ? HOOK_TOKEN_WAIT : HOOK_TOKEN_WAKE, token, 0);
         if (all && task % 2 == 0)
             hook(HOOK_TOKEN_WAKE_ALL, 0, 0);
@@ -131,6 +132,8 @@ static void work(u64 task)
     for (u64 i = 0; i < pages; i++)
         memory[i * WORDS] = MARK;
     wait_for_go();
+    if (task == tasks)
+        reregister(task);
     for (u64 pass = 1; pass <= passes; pass++) {
         for (u64 i = 0; i < pages; i++) {
             u64 *p = memory + i * WORDS;
@@ -143,8 +146,6 @@ static void work(u64 task)
             look(task, i, shared + i * WORDS);
             AADD(&shared[i * WORDS + 1], 1);
         }
-        if (task == 1 && pass == 1)
-            reregister(task);
     }
     AADD(&common->through, 1);
     exit(0);
@@ -154,6 +155,7 @@ static void work(u64 task)
 static void spin(void)
 {
     setcpus(1);
+    setprio(0);                         /* whose page comes goes first */
     wait_for_go();
     while (AGET(&common->through) < tasks)
         ;
@@ -183,6 +185,7 @@ int main(int argc, char **argv)
     tasks = arg_u64(argc, argv, "tasks", 2), pages = arg_u64(argc, argv, "pages", 3), passes = arg_u64(argc, argv, "passes", 1);
     shared_pages = arg_u64(argc, argv, "shared", 1), kernel = arg_u64(argc, argv, "kernel", 0), off = arg_u64(argc, argv, "off", 0);
     rewrite = arg_u64(argc, argv, "rewrite", 0), bare = arg_u64(argc, argv, "bare", 0), zero = arg_u64(argc, argv, "zero", 0);
+    lossy = arg_u64(argc, argv, "lossy", 0);
     hand = arg_u64(argc, argv, "hand", 0), all = arg_u64(argc, argv, "all", 0), crowd = arg_u64(argc, argv, "crowd", 0);
     sysinfo(&info);
     cpus = info.boot_ncpu;
@@ -205,13 +208,14 @@ int main(int argc, char **argv)
         hook(HOOK_MARKERS, markers, 0);
     printf("duel: go\n");
     AADD(&common->go, time_ns() + START_NS);
+    sleep_ns(off ? 2 * START_NS : 0);   /* the others are at it by then */
     for (; off; off--)
         if (hook(HOOK_CPU_ONLINE, 1, 0) || hook(HOOK_CPU_ONLINE, 1, 1))
             wrong("CPU out of service", 0, 1, 0);
     for (u32 status; wait(&status) > 0;)
-        good &= status == 0;
+        good &= status == 0 || (lossy && !WEXITED(status) && WTERMSIG(status) == SIGBUS);
     for (u64 i = 0; i < shared_pages; i++)
-        if (!hand && !crowd && shared[i * WORDS + 1] != tasks * passes)
+        if (!hand && !crowd && !lossy && shared[i * WORDS + 1] != tasks * passes)
             wrong("count of shared page", 0, i, shared[i * WORDS + 1]);
     return !good;
 }

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from vmemu.lab.zoo.case import Case
 from vmemu.lab.zoo.duels import duel
-from vmemu.lab.zoo.kvm import DUEL, LEGACY, LEGACY_KERNEL, OFF, SPIN
+from vmemu.lab.zoo.kvm import BOOT, LEGACY, LEGACY_KERNEL, OFF, SPIN
 
 #: Nobody takes pages away: two tasks that wait and wake by hand, so that who runs is all that is decided.
-_HAND = {"apf": "off", "isa": "x86_64", "setup": (), "actions": ()}
+_HAND: dict[str, Any] = {"apf": "off", "isa": "x86_64", "setup": (), "actions": ()}
 BY_HAND = duel("by-hand", "a task waits for two tokens, another one wakes it, whoever is first", args="hand=2", **_HAND)
 BY_HAND_ALL = duel("by-hand-all", "the same, and after each token all sleepers of the CPU are woken", args="hand=2 all=1", **_HAND)
 FEW_MARKERS = duel("few-markers", "two pairs of such tasks, and one marker for a wake that comes early", args="hand=2 tasks=4 markers=1",
@@ -23,11 +25,11 @@ CASES = (
     Case("apf-drop-markers", BY_HAND_ALL, ("LIVE", "RES")),
     Case("apf-sleep-atomic", LEGACY_KERNEL, ("GUEST", "CTX")),
     Case("apf-late-reason", LEGACY, ("GUEST", "CLASS", "SLOT")),
-    Case("apf-no-eoi", DUEL, ("LIVE", "EOI")),
+    Case("apf-no-eoi", BOOT, ("LIVE", "EOI")),
     Case("apf-no-ack", SPIN, ("LIVE",)),
     Case("apf-no-broadcast", OFF, ("RES", "LIVE")),
     Case("apf-no-teardown", OFF, ("GUEST", "OWN")),
-    Case("apf-enabled-at-64", DUEL, ("GUEST", "CLASS")),
-    Case("apf-doc-bits", DUEL, ("LIVE", "RES", "TOK")),
+    Case("apf-enabled-at-64", BOOT, ("GUEST", "CLASS")),
+    Case("apf-doc-bits", BOOT, ("LIVE", "RES", "TOK")),
 )
 OUTSIDE: dict[str, str] = {}
