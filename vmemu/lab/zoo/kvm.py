@@ -34,8 +34,8 @@ CASES = (
     Case("kvm-early-token", BARE, ("PAIR", "RES"), also=("kvm-apic-no-rescan",)),
     Case("kvm-no-rescan", SPIN, ("LIVE",)),
     Case("kvm-ack-no-barrier", SPIN, ("LIVE",)),
-    Case("kvm-two-exceptions", LEGACY, ("GUEST", "LEGAL", "LIVE")),
-    Case("kvm-blind-cancel", LEGACY, ("PAIR", "LIVE")),
+    Case("kvm-two-exceptions", LEGACY, ("SLOT", "GUEST", "LEGAL")),
+    Case("kvm-blind-cancel", LEGACY, ("SLOT", "PAIR", "LIVE")),
 )
 OUTSIDE = {
     "kvm-paging-off": "needs a guest without paging",
