@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from helpers.gdb import GDB, gdb, needs_gdb, serving
+from helpers.gdb import GDB, ROOT, gdb, needs_gdb, serving
 from helpers.guest import ISAS
 
 from vmemu.debug.gdb import Server
@@ -68,8 +73,8 @@ def frames(text: str) -> list[str]:
 
 def test_a_page_fault_from_the_handler_back_to_user_code(isa: str, server: Server) -> None:
     text = gdb(
-        server, isa, "storm", "tbreak main", "continue", "break trap_fault", "continue", "backtrace", "delete", "print addr", "print/x *tf", "step", "info registers",
-        "finish", "backtrace 1",
+        server, isa, "storm", "tbreak main", "continue", "break trap_fault", "continue", "backtrace", "delete", "print addr",
+        "print/x *tf", "step", "info registers", "finish", "backtrace 1",
     )  # fmt: skip
     assert re.search(r"Breakpoint 2, trap_fault \(tf=.*addr=.*, access=\d, user=1", text), text
     names = frames(text.partition("$1 = ")[0])
@@ -155,3 +160,50 @@ def test_one_gdb_too_many() -> None:
         text = gdb(server, "arm64", "hello", inner, "stepi", "stepi", "x/i $pc", "detach")
     session.machine.close()
     assert "another debugger is attached" in text and "=> 0x8:" in text, text
+
+
+def test_ctrl_c(isa: str) -> None:
+    session = Session(Machine.boot("walk", isa=isa, memory="16M", append="pages=512 passes=100000"))
+    with serving(session) as server:
+        words = ("set pagination off", f"target remote {server.address}", "continue", "print $pc != 0", "detach")
+        assert GDB is not None
+        with subprocess.Popen(
+            [GDB, "-nx", "-batch", *(word for command in words for word in ("-ex", command))], stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+        ) as process:  # fmt: skip
+            until(lambda: session.machine.insns > 1_000_000)
+            process.send_signal(signal.SIGINT)
+            text, _ = process.communicate(timeout=60)
+    session.machine.close()
+    assert "SIGINT" in text and "$1 = 1" in text and "detached" in text, text
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for another thread."""
+    for _ in range(3000):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it does not come")
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    where = tmp_path / "gdb"
+    command = [sys.executable, "-m", "vmemu", "debug", "hello", "--isa", "arm64", "--gdb", f"unix:{where}"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        until(where.exists)
+        text = subprocess.run(
+            [str(GDB), "-nx", "-batch", "-ex", f"target remote {where}", "-ex", "stepi", "-ex", "x/i $pc", "-ex", "kill"],
+            capture_output=True, text=True, timeout=60, check=False,
+        ).stdout  # fmt: skip
+        assert "=> 0x4:" in text
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0 and f"target remote {where}" in said and "killed" in said
+    assert not where.exists()
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        until(where.exists)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and not where.exists()
+    wrong = subprocess.run([*command[:-1], "nowhere"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert wrong.returncode == 2 and "--gdb nowhere: must be PORT, HOST:PORT or unix:PATH" in wrong.stderr
