@@ -201,7 +201,9 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert process.returncode == 0 and f"target remote {where}" in said and "killed" in said
     assert not where.exists()
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        until(where.exists)
+        assert process.stderr is not None
+        while "target remote" not in process.stderr.readline():
+            pass
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and not where.exists()

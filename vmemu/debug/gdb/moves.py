@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vmemu.core import PAGE_SIZE, CoreVcpu
 from vmemu.debug.gdb.target import Target
@@ -49,7 +49,10 @@ class Moves:
     def __init__(self, session: Session, target: Target, tell: Callable[[str], None]) -> None:
         self.session, self.target, self._tell = session, target, tell
         self._points: dict[tuple[int, int, int], Point] = {}
+        #: What the next move forwards has come to already, if the machine is where it was then.
         self._late: Stop | None = None
+        #: The host's write that the machine has stopped behind, and not moved since.
+        self._written: Stop | None = None
         #: The last reply: what `?` asks for.
         self.last = b"T%02xthread:1;" % SIGTRAP
 
@@ -106,9 +109,14 @@ class Moves:
         return self._move(lambda: self._forwards(vcpu, stretch), True)
 
     def _forwards(self, vcpu: int | None, stretch: tuple[int, int] | None) -> Stop:
-        late, self._late = self._late, None
+        late, written = self._late, self._written
+        self._late = self._written = None
         if late is not None and late.insns == self.session.machine.insns:
-            return late
+            if late.kind != "step":
+                return late
+            if vcpu is not None:
+                self._written = written  # still behind it
+                return late
         if vcpu is None:
             return self.session.cont()
         while True:
@@ -118,17 +126,21 @@ class Moves:
 
     def backwards(self, vcpu: int | None) -> bytes:
         """Back to the last point; or back by one instruction of `vcpu`. The stop reply."""
-        self._late = None
-        return self._move(self.session.back_cont if vcpu is None else lambda: self.session.back_stepi(1, vcpu), False)
+        return self._move(lambda: self._backwards(vcpu), False)
+
+    def _backwards(self, vcpu: int | None) -> Stop:
+        written, self._written, self._late = self._written, None, None
+        if vcpu is not None:
+            return self.session.back_stepi(1, vcpu)
+        if written is not None and written.insns == self.session.machine.insns and self._hit(written) is not None:
+            return written  # on the way back, it is the first
+        return self.session.back_cont()
 
     def _move(self, move: Callable[[], Stop], forwards: bool) -> bytes:
         try:
             stop = move()
             if stop.kind == "watch" and stop.trap is not None:
-                if not stop.trap.by_host and forwards == self.target.port.after_write:
-                    self._pass(stop)
-                elif stop.trap.by_host and not forwards:  # gdb wants to see the bytes as they were
-                    self.session.back_stepi(1, stop.vcpu)
+                self._as_expected(stop, stop.trap.by_host, forwards)
         except VmemuError as error:
             self._tell(f"vmemu: {error}\n")
             self.last = b"T%02xthread:%x;" % (SIGABRT, self.session.vcpu + 1)
@@ -136,15 +148,22 @@ class Moves:
         self.last = self._reply(stop)
         return self.last
 
-    def _pass(self, stop: Stop) -> None:
-        """Do the access that a watchpoint stopped before.
+    def _as_expected(self, stop: Stop, by_host: bool, forwards: bool) -> None:
+        """Stand where gdb takes a vCPU to be that hit a watchpoint.
 
-        Forwards, gdb takes an x86 to have done it; backwards, it takes the others to stand behind the instruction, and steps
-        over it by itself.
+        x86: behind the access. Others: before it, whatever the direction, and gdb steps over it to see what has changed. The
+        host's own writes lie between two instructions: there is nothing to step over, and to see them undone takes one more.
         """
-        after = self.session.stepi(1, stop.vcpu)
-        if after.kind != "step":
-            self._late = after
+        if by_host and not forwards:
+            self.session.back_stepi(1, stop.vcpu)
+        elif by_host:
+            self._written = stop
+            if not self.target.port.after_write:
+                self._late = replace(stop, kind="step")
+        elif not by_host and forwards == self.target.port.after_write:
+            after = self.session.stepi(1, stop.vcpu)
+            if after.kind != "step":
+                self._late = after
 
     def _reply(self, stop: Stop) -> bytes:
         machine = self.session.machine
@@ -157,8 +176,8 @@ class Moves:
             reason = b"replaylog:%s;" % (b"begin" if stop.kind == "start" else b"end")
         elif stop.kind == "error":
             signal = SIGABRT
-        elif stop.break_id is not None:
-            reason = self._reason(stop.break_id, stop)
+        elif (point := self._hit(stop)) is not None:
+            reason = self._reason(point, stop)
         if stop.kind in ("end", "error", "event"):
             self._tell(f"vmemu: {stop.text}\n")
         expedited = b"".join(
@@ -167,11 +186,23 @@ class Moves:
         )
         return b"T%02xthread:%x;%s%s" % (signal, vcpu + 1, reason, expedited)
 
-    def _reason(self, number: int, stop: Stop) -> bytes:
+    def _hit(self, stop: Stop) -> Point | None:
+        """The client's point that a stop is about; None: it is about none, or one of the shell's.
+
+        By place and not by number: gdb removes all points at each stop, and sets them again before it goes on.
+        """
         for point in self._points.values():
-            if number in point.ids:
-                if point.kind in BREAKS:
-                    return BREAKS[point.kind].encode() + b":;"
-                va = stop.trap.va if stop.trap is not None and stop.trap.va else point.address
-                return b"%s:%x;" % (WATCHES[point.kind][0].encode(), va)
-        return b""  # one of the shell's
+            if point.kind in BREAKS and stop.kind == "break" and point.address == stop.pc:
+                return point
+            if point.kind in WATCHES and stop.kind == "watch" and stop.trap is not None:
+                at, end = stop.trap.gpa, stop.trap.gpa + max(stop.trap.size, 1)
+                if any(w.gpa < end and at < w.gpa + w.size for n in point.ids if (w := self.session.watchpoints.get(n)) is not None):
+                    return point
+        return None
+
+    @staticmethod
+    def _reason(point: Point, stop: Stop) -> bytes:
+        if point.kind in BREAKS:
+            return BREAKS[point.kind].encode() + b":;"
+        va = stop.trap.va if stop.trap is not None and stop.trap.va else point.address
+        return b"%s:%x;" % (WATCHES[point.kind][0].encode(), va)
