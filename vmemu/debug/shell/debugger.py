@@ -163,7 +163,7 @@ class Debugger:
         line = line.strip()
         if not line or line.startswith("#"):
             return
-        match = re.match(r"[A-Za-z_?!-]+", line)
+        match = re.match(r"[A-Za-z_?!][\w!-]*", line)
         word = match[0] if match else line.split()[0]
         text = line[len(word) :].strip()
         found = find(word, list(self.machine.commands))

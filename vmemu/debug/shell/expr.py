@@ -136,17 +136,20 @@ class Expression:
         return None
 
     def _type(self) -> Type | None:
-        words = []
+        """A type's name, with stars; None, and nothing taken, for something else."""
+        start, words = self._at, []
         while self._at < len(self._tokens) and self._tokens[self._at][0] == "name":
             words.append(self._tokens[self._at][1])
             self._at += 1
         if not words or (len(words) == 1 and self._symbols.find(words[0]) is not None):
+            self._at = start
             return None
         try:
             found = self._symbols.type_of(" ".join(words))
         except UnknownName:
             if words[0] in ("struct", "union", "enum"):
                 raise
+            self._at = start
             return None
         while self._take("*"):
             found = Type(f"{found.name} *", "pointer", 8, found.big_endian, found)
