@@ -53,7 +53,7 @@ def test_looking_changes_nothing(isa: str) -> None:
     expected = machine.run()
     machine.close()
     with Shell("storm", **options) as shell:
-        for index in (0, 400_000, 1_500_001, 4_000_003):
+        for index in (0, 400_000, 4_000_003):
             shell(f"goto {index}")
             before = shell.machine.core.stats()
             for line in (*LOOK, *(f"devices {name}" for name in (*shell.machine.board.devices, *shell.machine.facilities))):
@@ -139,9 +139,8 @@ def test_memory_is_the_same_from_every_side(isa: str) -> None:
         assert shell("print/u sizeof(struct task)") == shell("print/u sizeof(tasks[0])")
 
 
-@each_isa
-def test_a_page_that_is_away_is_read_where_it_is(isa: str) -> None:
-    with Shell("storm", isa=isa, resident="4M") as shell:
+def test_a_page_that_is_away_is_read_where_it_is() -> None:
+    with Shell("storm", isa="arm64", resident="4M") as shell:
         shell("until 12000000")
         core = shell.machine.core
         away = [i for i in range(int(core.ptr.npages)) if core.page(i).state == PageState.SWAPPED]
@@ -152,8 +151,8 @@ def test_a_page_that_is_away_is_read_where_it_is(isa: str) -> None:
 
 
 @each_isa
-@settings(max_examples=12)
-@given(offsets=st.lists(st.integers(0, (1 << 48) - 1), min_size=8, max_size=8))
+@settings(max_examples=5)
+@given(offsets=st.lists(st.integers(0, (1 << 48) - 1), min_size=4, max_size=4))
 def test_walks_agree_with_the_engine(isa: str, offsets: list[int]) -> None:
     shell = _running(isa)
     vcpu = shell.machine.vcpus[0]
@@ -240,7 +239,7 @@ def test_every_command_has_help_and_an_example_that_exists() -> None:
         assert _running("arm64")(f"help {name}")
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.data())
 def test_expressions_are_arithmetic(data: st.DataObject) -> None:
     """Against Python's own arithmetic, on text made from the same tree."""
@@ -261,9 +260,8 @@ def test_expressions_are_arithmetic(data: st.DataObject) -> None:
     assert shown.split()[0] == "1"
 
 
-@each_isa
-def test_breakpoints_and_watchpoints(isa: str) -> None:
-    with Shell("storm", isa=isa, smp=2, **SMALL) as shell:
+def test_breakpoints_and_watchpoints() -> None:
+    with Shell("storm", isa="x86_64", smp=2, **SMALL) as shell:
         shell("tbreak kmain")
         assert "kmain" in shell("continue") and shell("breakpoints") == "no breakpoints and no watchpoints\n"
         shell("break vm_fault vcpu 1")
@@ -282,9 +280,8 @@ def test_breakpoints_and_watchpoints(isa: str) -> None:
         shell("delete")
 
 
-@each_isa
-def test_there_and_back(isa: str) -> None:
-    with Shell("storm", isa=isa, smp=2, **SMALL) as shell:
+def test_there_and_back() -> None:
+    with Shell("storm", isa="ppc64", smp=2, **SMALL) as shell:
         shell("until vm_fault")
         shell("bookmark first")
         here = shell("registers all"), shell("tasks"), shell.machine.insns

@@ -138,9 +138,12 @@ def _symbols(symbols: Symbols, gpa: int, old: bytes | None, new: bytes | None) -
             continue
         before, after = old or bytes(PAGE_SIZE), new or bytes(PAGE_SIZE)
         names: dict[str, None] = {}
-        for at in range(0, PAGE_SIZE, 8):
-            if before[at : at + 8] != after[at : at + 8] and (symbol := module.at(low + at)) is not None:
-                names.setdefault(_part(symbols, symbol, low + at - symbol.address))
+        for word in range(0, PAGE_SIZE, 8):
+            if before[word : word + 8] == after[word : word + 8]:
+                continue
+            for at in (at for at in range(word, word + 8) if before[at] != after[at]):
+                if (symbol := module.at(low + at)) is not None:
+                    names.setdefault(_part(symbols, symbol, low + at - symbol.address))
         return ", ".join(list(names)[:8]) + (" ..." if len(names) > 8 else "")
     return ""
 
