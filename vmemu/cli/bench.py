@@ -90,6 +90,13 @@ def snapshot(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
 
 @bench.command()
 @_options
+def debug(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
+    """The debugger: attached and idle, an untouched watch, back across 100 M instructions. Exit status 1 when a goal is missed."""
+    return _report(json_path, lambda: _lab("bench.debug").measure(isas or ISAS, repeat, click.echo))
+
+
+@bench.command()
+@_options
 def reset(isas: tuple[str, ...], repeat: int, json_path: str | None) -> int:
     """Executions a second of the smallest scenario, reset in place. Exit status 1 when the goal is missed."""
     return _travel("resets", isas, repeat, json_path)
