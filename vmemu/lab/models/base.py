@@ -61,6 +61,10 @@ class Wait(NamedTuple):
     why: str
 
 
+#: Nodes that stand for what nobody in particular brings.
+AN_INTERRUPT, A_WAKE_UP = "an interrupt", "a wake-up"
+
+
 def token_node(token: int) -> str:
     return f"token {token:#x}"
 

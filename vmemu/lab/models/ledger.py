@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from vmemu.lab.models.base import Model, Wait, token_node
+from vmemu.lab.models.base import A_WAKE_UP, Model, Wait, token_node
 
 #: Virtual time within which the host must do what nothing stands in the way of: many times what a host thread's rests add up to, and
 #: longer than explorers delay a notification.
@@ -18,6 +18,8 @@ SOON_NS = 5_000_000
 #: Completions closer together than this may be announced in either order: a worker may rest between fetching and appending.
 ORDER_NS = 100_000
 NEVER = -1
+#: So many of the tokens that are over are remembered, to tell sleepers that were forgotten from those that are waited for.
+PAST = 64
 
 
 def announcement(vcpu: int) -> str:
@@ -47,6 +49,7 @@ class Ledger:
     def __init__(self, model: Model, limit: int, order: str = "ORDER") -> None:
         self.told: dict[int, Told] = {}
         self.covered: dict[int, Told] = {}
+        self.past: dict[int, int] = {}  # tokens that were announced last -> when
         #: vCPU -> serial of the moment when its wake-all was asked for; it must come, or (`may`) may be left out
         self.asked: dict[int, int] = {}
         self.may: dict[int, int] = {}
@@ -85,6 +88,7 @@ class Ledger:
 
     def here(self, token: int, vcpu: int) -> bool:
         """The guest is told that a token's page is there. False: it should not have been."""
+        self._over(token)
         if token in self.covered:
             del self.covered[token]
             return True
@@ -126,6 +130,13 @@ class Ledger:
                                     "announced again", token=token, vcpu=vcpu)
             else:
                 self.covered[token] = self.told.pop(token)
+                self._over(token)
+
+    def _over(self, token: int) -> None:
+        self.past.pop(token, None)
+        self.past[token] = self._model.machine.now()
+        if len(self.past) > PAST:
+            del self.past[next(iter(self.past))]
 
     def flush(self, vcpu: int) -> None:
         """The host has forgotten all of this vCPU's: none of it may be announced any more."""
@@ -155,13 +166,14 @@ class Ledger:
                 found.append(Wait(token_node(token), f"page {told.gfn:#x}", "was told away"))
             else:
                 found.append(Wait(token_node(token), announcement(told.vcpu), f"its page is here since {told.arrived} ns"))
+        found += [Wait(token_node(t), A_WAKE_UP, f"was announced at {ns} ns") for t, ns in self.past.items() if t not in self.told]
         return found + [Wait(f"wake-all of vCPU {vcpu}", announcement(vcpu), "was asked for") for vcpu in self.asked]
 
     def save(self) -> Any:
-        return [dict(self.told), dict(self.covered), dict(self.asked), dict(self.may), self._serial]
+        return [dict(self.told), dict(self.covered), dict(self.asked), dict(self.may), dict(self.past), self._serial]
 
     def load(self, state: Any) -> None:
-        told, covered, asked, may, self._serial = state
+        told, covered, asked, may, past, self._serial = state
         self.told = {k: Told(*v) for k, v in told.items()}
         self.covered = {k: Told(*v) for k, v in covered.items()}
-        self.asked, self.may = dict(asked), dict(may)
+        self.asked, self.may, self.past = dict(asked), dict(may), dict(past)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from vmemu.lab.models.base import Model, Wait, vcpu_node
+from vmemu.lab.models.base import A_WAKE_UP, AN_INTERRUPT, Model, Wait, token_node, vcpu_node
 from vmemu.machine.symbols import Symbols
 from vmemu.protocols.async_page.pager import AsyncPager
+from vmemu.protocols.async_page.sleepers import Unreadable, sleepers
 
 if TYPE_CHECKING:
     from vmemu.core import CoreVcpu
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Chains are told to so many steps, and so many of them.
 LONGEST, MOST = 12, 8
+#: Who waits for nothing else is no riddle: an idle CPU, a token that is over.
+BACKGROUND = (AN_INTERRUPT, A_WAKE_UP)
 
 
 class WaitGraph:
@@ -34,9 +37,8 @@ class WaitGraph:
     def of(cls, machine: Machine, models: Iterable[Model]) -> WaitGraph:
         """Of a machine between two turns."""
         found = [wait for model in models for wait in model.waits()]
-        found += _vcpus(machine, {wait.waiter for wait in found})
-        found += _work(machine)
-        return cls(found + _sleepers(machine))
+        found += _sleepers(machine) + _work(machine)
+        return cls(found + _vcpus(machine, {wait.waiter for wait in found}))
 
     # ----------------------------------------------------------------- verdict
     def ends(self, node: str, _above: frozenset[str] = frozenset()) -> bool:
@@ -61,7 +63,7 @@ class WaitGraph:
 
     def dead_ends(self) -> list[str]:
         """What others wait for, and that neither waits for anything nor does anything by itself."""
-        awaited = {wait.on: None for waits in self.edges.values() for wait in waits if wait.on}
+        awaited = {wait.on: None for waits in self.edges.values() for wait in waits if wait.on and wait.on != A_WAKE_UP}
         return [node for node in awaited if node not in self.edges]
 
     def _blocked_by(self, node: str) -> Wait | None:
@@ -92,11 +94,12 @@ class WaitGraph:
         return "; ".join(words)
 
     def lines(self) -> list[str]:
-        """The chains of those that wait for ever, the longest of each first; without those that are part of another's."""
+        """The chains of those that wait for ever; without those that are part of another's."""
         stuck = [node for node in self.edges if not self.ends(node)]
         inner = {wait.on for node in stuck if (wait := self._blocked_by(node)) is not None and wait.on != node}
         heads = [node for node in stuck if node not in inner] or stuck[:1]
-        return [self.chain(node) for node in heads[:MOST]] + ([f"and {len(heads) - MOST} more"] if len(heads) > MOST else [])
+        worth = [node for node in heads if any(wait.on not in BACKGROUND for wait in self.edges[node])] or heads
+        return [self.chain(node) for node in worth[:MOST]] + ([f"and {len(worth) - MOST} more"] if len(worth) > MOST else [])
 
 
 def _vcpus(machine: Machine, known: set[str]) -> list[Wait]:
@@ -111,7 +114,7 @@ def _vcpu(machine: Machine, vcpu: CoreVcpu) -> tuple[str, str]:
     if vcpu.held:
         return "", f"the host is amid something on its behalf, at {where}"
     if vcpu.halted and not vcpu.runnable:
-        return "an interrupt", f"it sleeps at {where}"
+        return AN_INTERRUPT, f"it sleeps at {where}"
     return "", f"it runs, at {where}"
 
 
@@ -125,15 +128,19 @@ def _work(machine: Machine) -> list[Wait]:
             found.append(Wait(f"page {gfn:#x}", "", f"its I/O ends at {max(pager.works[n].deadline for n in numbers)} ns"))
     deadlines = [d for device in machine.board.devices.values() if (d := device.next_deadline()) is not None]
     if deadlines:
-        found.append(Wait("an interrupt", "", f"a timer ends at {min(deadlines)} ns"))
+        found.append(Wait(AN_INTERRUPT, "", f"a timer ends at {min(deadlines)} ns"))
     return found
 
 
 def _sleepers(machine: Machine) -> list[Wait]:
-    """The guest's tasks that sleep on tokens: each by its number, or all together as the guest counts them."""
-    if machine.sleepers is None or machine.pager is None:
-        return []
-    if not isinstance(machine.pager, AsyncPager):
-        return []
-    counted = machine.pager.sleepers().get("sleeping_at_end", 0)
-    return [Wait(f"{counted} tasks of the guest", "their tokens", "sleep in its wait table")] if counted else []
+    """The guest's tasks that sleep on tokens, each by its number; or all together, as a guest counts them whose table is not known."""
+    try:
+        found = sleepers(machine)
+    except Unreadable:
+        pager = machine.pager
+        counted = pager.sleepers().get("sleeping_at_end", 0) if isinstance(pager, AsyncPager) else 0
+        return [Wait(f"{counted} tasks of the guest", "their tokens", "sleep in its wait table")] if counted else []
+    return [
+        Wait(f"task {s.task}" if s.task else vcpu_node(s.cpu), token_node(s.token), f"sleeps on it, told on vCPU {s.cpu}")
+        for s in found if not s.marker
+    ]  # fmt: skip
