@@ -12,7 +12,7 @@ from vmemu.clock.queue import EventQueue
 from vmemu.core import CYC, NO_LIMIT, CoreMachine, CoreVcpu, Cycles, Exit, ExitKind, IoKind, IoResult
 from vmemu.core.observe import Fate, Seen, What
 from vmemu.errors import EngineError, StoreError, VmemuError
-from vmemu.machine import interventions
+from vmemu.machine import interventions, moves
 from vmemu.machine.board import Board, Outcome, RegisterFault
 from vmemu.machine.console import Console
 from vmemu.machine.facility import Facility, Pager, Resolution
@@ -105,6 +105,7 @@ class Machine:
         self._units_per_us = board.cpu_hz // 1_000_000 * CYC
         core.io = self._io
         interventions.install(self)
+        moves.install(self)
         for _ in range(smp):
             core.add_vcpu()
         self.vcpus[0].online = True

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vmemu.core import PageFlag, PageState, ffi, lib
 from vmemu.errors import ConfigError
+from vmemu.protocols.interventions import hand
 
 if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
@@ -77,3 +78,24 @@ def _evict(machine: Machine, ask: Ask) -> str | None:
 
 
 register("evict", "a page that may be paged out goes to the store: one of the eight that came last", _evict)
+
+
+def _page_in(verb: str, rest: str = "") -> Propose:
+    """One of the page-ins (or jobs) that are under way, the oldest first."""
+
+    def propose(machine: Machine, ask: Ask) -> str | None:
+        known = hand(machine)
+        targets = [] if known is None else [target for room in known.rooms for target in room.targets()]
+        if not targets:
+            return None
+        target = targets[ask(f"act.{verb}", len(targets))]
+        return f"{verb} {target.kind} {target.number:#x}{rest}"
+
+    return propose
+
+
+register("complete", "a page-in that is under way is done now", _page_in("complete"))
+register("delay", "a page-in that is under way, or its announcement, comes 100 us later", _page_in("delay", " 100"))
+register("fail", "the store loses a page that is under way: the guest gets its architecture's memory error", _page_in("fail"))
+register("reload", "the machine's state is saved and loaded, which nobody may notice", lambda machine, ask: "reload")
+register("migrate", "the machine's state comes as a VMM carries it to another host", lambda machine, ask: "migrate")

@@ -11,6 +11,7 @@ from vmemu.protocols.async_page.pager import AsyncPager
 PROFILES = {"x86_64": "kvm", "arm64": "sdei", "ppc64": "papr"}
 #: What may happen to a protocol that keeps its promises.
 _BENIGN = ("apf.kick:delay=100us", "apf.io:delay=100us,delay=10us")
+_HARMLESS = ("evict", "complete", "delay", "reload")
 #: Where the code of every built-in program lies (guest_images/programs/user.ld).
 _CODE = 0x10000000
 
@@ -35,7 +36,7 @@ for _isa, _apf in PROFILES.items():
         text=f"one page fault of one program, told by {_apf}, until it is back",
         isa=_isa, image="hello", start="output:argument 1: go\n", setup=(_code_away,), cycles=20_000_000,
         options={"apf": _apf, "latency": "zram", "memory": "16M", "append": "go"},
-        actions=("evict",), events=_BENIGN, until=_told_and_back,
+        actions=_HARMLESS, events=_BENIGN, until=_told_and_back,
     ))  # fmt: skip
     register(Scenario(
         name=f"storm-{_isa}",
@@ -43,5 +44,5 @@ for _isa, _apf in PROFILES.items():
         isa=_isa, image="storm", start="fault_swap:1", cycles=400_000_000,
         options={"apf": _apf, "latency": "nvme", "memory": "16M", "resident": "2M", "smp": 2, "store_buffer": True,
                  "append": "tasks=4 pages=24 passes=1 shared=8"},
-        actions=("evict",), events=(*_BENIGN, "store.read:delay=100us"),
+        actions=_HARMLESS, events=(*_BENIGN, "store.read:delay=100us"),
     ))  # fmt: skip

@@ -80,6 +80,9 @@ class Watch:
             self.timeline.append(Moment(self.machine.now(), self.machine.insns, seen))
         for handler in self._wanted[what]:
             handler(seen)
+        if what is What.COMMAND and seen.data == b"migrate":
+            for model in self.models:
+                model.migrated()
         if what is What.TURN:
             for model in self.models:
                 model.check()
