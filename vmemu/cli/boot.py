@@ -16,9 +16,9 @@ import click
 
 from vmemu.cli import trace as trace_option
 from vmemu.cli.options import given, machine_options
-from vmemu.cli.output import count, duration, open_output, say
+from vmemu.cli.output import count, duration, report_file, say
 from vmemu.cli.status import StatusLine
-from vmemu.errors import ConfigError, VmemuError
+from vmemu.errors import ConfigError
 
 if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
@@ -117,7 +117,7 @@ def boot(
     if restore is None and restore_mode != "exact":
         raise ConfigError("--restore-mode is about --restore FILE")
     recorder = None if record is None else Recorder(machine)
-    with _report(json_path) as report, _listen(machine, control):
+    with report_file(json_path) as report, _listen(machine, control):
         return _run(machine, line, report, Outcome(recorder, record, snapshot, snapshot_at, trace))
 
 
@@ -165,23 +165,6 @@ def _listen(machine: Machine, where: str | None) -> Iterator[None]:
         yield
     finally:
         control.close()
-
-
-@contextmanager
-def _report(path: str | None) -> Iterator[TextIO | None]:
-    """The --json file: opened before the run, so that hours of it are not lost to a typing error."""
-    if path is None:
-        yield None
-        return
-    file = open_output(path, "--json")
-    try:
-        yield file
-    finally:
-        if file is not sys.stdout:
-            try:
-                file.close()
-            except OSError as error:
-                raise VmemuError(f"--json {path}: cannot write: {error.strerror}") from None
 
 
 def _run(machine: Machine, line: StatusLine, report: TextIO | None, outcome: Outcome) -> int:

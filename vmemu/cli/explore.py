@@ -15,7 +15,7 @@ import click
 
 from vmemu.cli import trace as trace_option
 from vmemu.cli.boot import INTERRUPTED, Interrupt
-from vmemu.cli.output import count, duration, open_output, print_table, say
+from vmemu.cli.output import count, duration, print_table, report_file, say
 from vmemu.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -96,23 +96,24 @@ def explore(scenario: str | None, listing: bool, strategy: str, budget: str, job
     trace_option.check(outputs["trace"])
     if schedule is not None:
         return _show(found, schedule, switched, outputs)
-    file = None if json_path is None else open_output(json_path, "--json")
-    line, interrupt = Line(), Interrupt()
-    with interrupt.installed():
-        report = search(
-            found, chosen, limit, bugs=switched, jobs=jobs, asked_to_stop=lambda: interrupt.asked,
-            progress=lambda n, s: line.show(lambda: f"{found.name}: {count(n)} executions, {n / max(s, 1e-9):.0f} a second"),
-        )  # fmt: skip
-    line.clear()
-    best = report.found if no_shrink or report.found is None or interrupt.asked else _shrunk(found, switched, report.found)
-    if file is not None:
-        file.write(json.dumps(_json(report, best), indent=2) + "\n")
-        file.flush()
-    if file is not sys.stdout:
+    with report_file(json_path) as file:
+        line, interrupt = Line(), Interrupt()
+        with interrupt.installed():
+            report = search(
+                found, chosen, limit, bugs=switched, jobs=jobs, asked_to_stop=lambda: interrupt.asked,
+                progress=lambda n, s: line.show(lambda: f"{found.name}: {count(n)} executions, {n / max(s, 1e-9):.0f} a second"),
+            )  # fmt: skip
+        line.clear()
+        best = report.found if no_shrink or report.found is None else _shrunk(found, switched, report.found)
+        if file is not None:
+            file.write(json.dumps(_json(report, best), indent=2) + "\n")
+            file.flush()
+    quiet = json_path == "-"
+    if not quiet:
         _print(report)
     if best is None:
         return INTERRUPTED if report.ended == "interrupted" else 0
-    _show(found, best.schedule, switched, outputs, quiet=file is sys.stdout)
+    _show(found, best.schedule, switched, outputs, quiet)
     return VIOLATED
 
 

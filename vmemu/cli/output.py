@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from vmemu.errors import ConfigError
+from vmemu.errors import ConfigError, VmemuError
 
 
 def say(text: str) -> None:
@@ -49,6 +50,23 @@ def open_output(path: str, option: str) -> TextIO:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(f"{option} {path}: cannot write: {reason}") from None
+
+
+@contextmanager
+def report_file(path: str | None) -> Iterator[TextIO | None]:
+    """The --json file: opened before the run, so that hours of it are not lost to a typing error."""
+    if path is None:
+        yield None
+        return
+    file = open_output(path, "--json")
+    try:
+        yield file
+    finally:
+        if file is not sys.stdout:
+            try:
+                file.close()
+            except OSError as error:
+                raise VmemuError(f"--json {path}: cannot write: {error.strerror}") from None
 
 
 def count(number: float) -> str:

@@ -7,7 +7,6 @@ side. Signals are group 1 on IRQ; group 0 is implemented as far as its registers
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -217,4 +216,5 @@ class Gicv3(Quiet):
 
     def load(self, state: State) -> None:
         self.distributor_ctlr = state["ctlr"]
-        self.cpus = [CpuState(**copy.deepcopy(cpu)) for cpu in state["cpus"]]
+        lists = ("priority", "running", "group_enable")
+        self.cpus = [CpuState(**{**cpu, **{name: list(cpu[name]) for name in lists}}) for cpu in state["cpus"]]

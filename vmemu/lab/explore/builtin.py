@@ -12,13 +12,13 @@ PROFILES = {"x86_64": "kvm", "arm64": "sdei", "ppc64": "papr"}
 #: What may happen to a protocol that keeps its promises.
 _BENIGN = ("apf.kick:delay=100us", "apf.io:delay=100us,delay=10us")
 _HARMLESS = ("evict", "complete", "delay", "reload")
-#: Where the code of every built-in program lies (guest_images/programs/user.ld).
-_CODE = 0x10000000
+#: The topmost page of every program's stack (guest_images/kernel/task.h, USTACK_TOP).
+_STACK = 0x3FFEF000
 
 
-def _code_away(machine: Machine) -> list[str]:
-    """The page of code to which the program returns."""
-    return [f"evict {machine.vcpus[0].walk(_CODE, Access.READ).gpa:#x}"]
+def _stack_away(machine: Machine) -> list[str]:
+    """The page of the stack from which the program is about to return."""
+    return [f"evict {machine.vcpus[0].walk(_STACK, Access.READ).gpa:#x}"]
 
 
 def _told_and_back(machine: Machine) -> bool:
@@ -34,7 +34,7 @@ for _isa, _apf in PROFILES.items():
     register(Scenario(
         name=f"smallest-{_isa}",
         text=f"one page fault of one program, told by {_apf}, until it is back",
-        isa=_isa, image="hello", start="output:argument 1: go\n", setup=(_code_away,), cycles=20_000_000,
+        isa=_isa, image="hello", start="output:argument 1: go\n", setup=(_stack_away,), cycles=20_000_000,
         options={"apf": _apf, "latency": "zram", "memory": "16M", "append": "go"},
         actions=_HARMLESS, events=_BENIGN, until=_told_and_back,
     ))  # fmt: skip

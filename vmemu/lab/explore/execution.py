@@ -31,6 +31,8 @@ from vmemu.machine.target import go_to
 
 #: An execution that ended badly without any model's objection violates one of these.
 _VERDICTS = {FAILED: "GUEST", STALLED: "LIVE", LIMIT: "LIVE", HOST: "HOST"}
+#: The start is looked for so far: with a known bug on, a guest may never come there.
+_START_CYCLES = 200_000_000
 #: Why an execution ended whose scenario says when to (`until`).
 FAR_ENOUGH = "the scenario needs no more"
 _MASK = (1 << 61) - 1
@@ -155,6 +157,7 @@ class Explorer:
         if isinstance(start, int) or start == "boot" or start.isdigit():
             return 0 if start == "boot" else int(start)
         scout = self._make()
+        scout.max_cycles = scout.max_cycles or _START_CYCLES
         try:
             go_to(scout, start, f"scenario {self.scenario.name}: start")
             return scout.insns

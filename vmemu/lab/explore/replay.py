@@ -12,7 +12,7 @@ from typing import Any
 from vmemu.clock.inject import Action
 from vmemu.core.observe import What
 from vmemu.errors import ConfigError
-from vmemu.lab.explore.execution import Execution, Explorer
+from vmemu.lab.explore.execution import FAR_ENOUGH, Execution, Explorer
 from vmemu.lab.explore.failures import alternatives
 from vmemu.lab.explore.scenario import Scenario
 from vmemu.lab.explore.schedule import Deviation, Schedule, parse_schedule
@@ -157,6 +157,6 @@ def _write(path: str, recorder: Recorder, execution: Execution) -> None:
         machine.options, inject=(*machine.memory.injector.fired, *machine.options.inject), max_cycles=machine.max_cycles
     )
     result = None
-    if execution.status is not None:
+    if execution.status is not None and execution.reason != FAR_ENOUGH:
         result = make_result(machine, execution.status, execution.reason, machine.guest_status, 0.0)
     recorder.write(path, result)
