@@ -57,7 +57,7 @@ def test_a_failing_test_leaves_what_reproduces_it(pytester: pytest.Pytester) -> 
 def test_seeds_and_choices_decide_for_undecided_machines(pytester: pytest.Pytester) -> None:
     source = """
     def test_it(vmemu):
-        free, fixed = vmemu.boot("tasks", smp=2), vmemu.boot("tasks", smp=2, seed=3)
+        free, fixed = vmemu.boot("hello", smp=2), vmemu.boot("hello", smp=2, seed=3)
         free.run(), fixed.run()
         print("FREE", free.choices.source.describe(), free.choices.text())
         assert fixed.choices.source.describe() == "seed 3"
