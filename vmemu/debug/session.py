@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from vmemu.core.observe import Seen
+from vmemu.core.observe import Seen, What
 from vmemu.debug import reload
 from vmemu.debug.stops import Breakpoint, Condition, Stop, Watchpoint
 from vmemu.errors import ConfigError
@@ -34,6 +34,13 @@ PACE = 0.06
 _FOUND = ("break", "watch", "event")
 
 Match = Callable[[Seen], bool]
+
+
+def event_text(seen: Seen) -> str:
+    """An event in two words."""
+    if seen.what is not What.NOTE:
+        return seen.what.name.lower()
+    return seen.data.decode() + (f" {seen.a & (1 << 64) - 1:#x}" if seen.a else "")
 
 
 class Session:
@@ -237,7 +244,7 @@ class Session:
             trap = machine.traps.taken()
             if self._seen is not None:
                 seen, self._seen = self._seen, None
-                return self._stop("event", f"{seen.what.name.lower()}", vcpu=seen.vcpu, trap=trap)
+                return self._stop("event", event_text(seen), vcpu=seen.vcpu, trap=trap)
             if trap is not None and (found := self._decide(trap, count)) is not None:
                 return found
             if end is not None:

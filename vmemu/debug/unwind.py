@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,14 +40,18 @@ _ENTRIES = {
     "ppc64": ("trap_entry", "arch_return_user"),
 }
 _RETURN = {"x86_64": "rip", "arm64": "x30", "ppc64": "lr"}
+#: Where firmware enters the test kernel with an event.
+_FIRMWARE_ENTRY = "sdei_entry"
 MOST = 64
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame. pc: the instruction it goes on with. kind: "here" where a vCPU stands, "return" of a caller, "trap" of what a trap has
-    interrupted. user: in user mode. registers: as far as they are known, by the names of vmemu.isa; x86's and arm64's stack pointers
-    are "rsp" and "sp".
+    """One frame. pc: the instruction it goes on with. user: in user mode.
+
+    kind: "here" where a vCPU stands, "return" of a caller, "trap" of what a trap has interrupted, "event N" of what firmware has
+    taken it away from. registers: as far as they are known, by the names of vmemu.isa; x86's and arm64's stack pointers are "rsp"
+    and "sp".
     """
 
     pc: int
@@ -65,9 +69,10 @@ def backtrace(machine: Machine, vcpu: CoreVcpu) -> list[Frame]:
     names = _NUMBERS[machine.board.isa][0]
     registers = {name: vcpu.get(name) for name in names.values() if name not in ("sp",)}
     if machine.board.isa == "arm64":
-        registers["sp"] = vcpu.get("sp_el0" if vcpu.get("pstate") & 15 == 0 else "sp_el1")
+        registers |= {"sp": vcpu.get("sp_el0" if vcpu.get("pstate") & 15 == 0 else "sp_el1"), "sp_el0": vcpu.get("sp_el0")}
     user = in_user_mode(machine, vcpu)
-    return _unwind(machine, Frame(vcpu.pc, registers, "here", user), lambda va, n: view.read_virtual(machine, vcpu, va, n))
+    kept = [context for facility in machine.facilities.values() for context in facility.interrupted(vcpu.id)]
+    return _unwind(machine, Frame(vcpu.pc, registers, "here", user), lambda va, n: view.read_virtual(machine, vcpu, va, n), kept)
 
 
 def in_user_mode(machine: Machine, vcpu: CoreVcpu) -> bool:
@@ -99,14 +104,31 @@ def task_backtrace(machine: Machine, task: Task) -> list[Frame]:
     return _unwind(machine, Frame(registers[_RETURN[isa]], registers, "return", False), read)
 
 
-def _unwind(machine: Machine, frame: Frame, read: Callable[[int, int], bytes]) -> list[Frame]:
-    frames = [frame]
+def _unwind(machine: Machine, frame: Frame, read: Callable[[int, int], bytes], kept: Sequence[dict[str, int]] = ()) -> list[Frame]:
+    """`kept`: contexts that firmware holds, the innermost last."""
+    frames, contexts = [frame], list(kept)
     while len(frames) < MOST:
-        caller = _caller(machine, frames[-1], read)
+        symbol = Symbols.of(machine).at(frames[-1].look())
+        if contexts and symbol is not None and symbol.name == _FIRMWARE_ENTRY:
+            caller: Frame | None = _taken_away(machine, frames[-1], read, contexts.pop())
+        else:
+            caller = _caller(machine, frames[-1], read)
         if caller is None or (caller.pc, caller.registers) == (frames[-1].pc, frames[-1].registers):
             break
         frames.append(caller)
     return frames
+
+
+def _taken_away(machine: Machine, frame: Frame, read: Callable[[int, int], bytes], context: dict[str, int]) -> Frame:
+    """From a handler of firmware's events (SDEI) to what it has interrupted: x0 to x17 are with firmware, the rest with the handler."""
+    registers = {**frame.registers, **{name: value for name, value in context.items() if name.startswith("x")}}
+    raw = read(frame.registers["sp"], 32)  # x18, x29, x30, sp: arch/arm64/vectors.S, sdei_entry
+    if len(raw) == 32 and frame.kind == "return":
+        registers |= {name: number(machine, raw[8 * i : 8 * i + 8]) for i, name in enumerate(("x18", "x29", "x30", "sp"))}
+    user = context["pstate"] & 15 == 0
+    if user:
+        registers["sp"] = frame.registers["sp_el0"]
+    return Frame(context["pc"], registers, f"event {context['event']:#x}", user)
 
 
 def _caller(machine: Machine, frame: Frame, read: Callable[[int, int], bytes]) -> Frame | None:

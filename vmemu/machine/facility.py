@@ -72,6 +72,10 @@ class Facility(ABC):
         """What it tells people about itself."""
         return None
 
+    def interrupted(self, vcpu: int) -> list[dict[str, int]]:
+        """What firmware has taken a vCPU away from and keeps for it, the innermost last: registers by name, "pc", "pstate", "event"."""
+        return []
+
     def close(self) -> None:  # noqa: B027
         """The machine ends."""
 

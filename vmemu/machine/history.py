@@ -72,7 +72,7 @@ class History:
     def _see(self, seen: Seen) -> None:
         if self._before is not None:
             self._before(seen)
-        if seen.what is not What.TURN:
+        if seen.what not in (What.TURN, What.NOTE):
             machine = self._machine
             arguments: tuple[int, ...] = ()
             if seen.what in (What.HCALL, What.HCALL_DONE):
@@ -89,6 +89,8 @@ class History:
     def note(self, kind: str, subject: str, number: int, text: str, vcpu: int = -1) -> None:
         machine = self._machine
         self.notes.append(Note(machine.turns, machine.insns, machine.instant(), vcpu, kind, subject, number, text, self.task(vcpu)))
+        if machine.core.observe is not None:
+            machine.core.observe(Seen(What.NOTE, vcpu, number, data=kind.encode()))
 
     def about(self, subject: str) -> list[Note]:
         """One life, oldest first."""

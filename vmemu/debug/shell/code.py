@@ -179,6 +179,9 @@ def show_frame(debugger: Debugger, number: int, frame: Frame, marked: bool = Fal
     name, line = debugger.symbols.name(frame.look()).partition("+")[0], debugger.symbols.line(frame.look())
     if frame.kind == "trap":
         debugger.say(debugger.style(f"    -- trap from {'user' if frame.user else 'kernel'} mode --", "dim"))
+    if frame.kind.startswith("event"):
+        text = f"    -- firmware's {frame.kind} (SDEI) interrupted {'user' if frame.user else 'kernel'} mode --"
+        debugger.say(debugger.style(text, "dim"))
     head = f"{'*' if marked else ' '}#{number:<2} {frame.pc:#018x} {debugger.style(name, 'name')}"
     debugger.say(head + ("" if line is None else f" at {line}"))
 

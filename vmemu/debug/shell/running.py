@@ -53,7 +53,9 @@ def show_stop(debugger: Debugger, stop: Stop) -> None:
     debugger.machine.console.flush()
     why = _WHY.get(stop.kind, f"{stop.text}; ")
     head = f"vCPU {stop.vcpu} at {debugger.place(stop.pc)}" if stop.kind != "end" else f"the run is over: {stop.text}"
-    debugger.say(f"{head} ({why}instruction {stop.insns}, {duration(stop.time_ns)})")
+    machine = debugger.machine
+    time = stop.time_ns if stop.kind != "end" else max(stop.time_ns, *(machine.nanoseconds(v.cycles) for v in machine.vcpus))
+    debugger.say(f"{head} ({why}instruction {stop.insns}, {duration(time)})")
     if stop.error is not None:
         code.show_error(debugger, stop.error)
     if stop.kind != "end":
@@ -103,19 +105,44 @@ def _until_condition(text: str) -> Callable[[Machine], bool] | int | None:
         return None
 
 
+#: Moments in the lives of tokens and jobs (machine/history.py), and what else people call them.
+NOTES = (
+    "told", "halt", "repeated", "refused", "io", "fetched", "done", "ready", "unsent", "over", "cancelled", "heard", "mishap",
+    "job_pasted", "job_begun", "job_done", "job_faulted",
+)  # fmt: skip
+OTHER_NAMES = {"not_present": "told", "completed": "done", "wake_all": "ready"}
+WAKE_ALL = 0xFFFFFFFF
+
+
+def event_names() -> list[str]:
+    """Kinds of events that `until event` and `back event` take."""
+    return [*(what.name.lower() for what in What if what is not What.NOTE), *NOTES, *OTHER_NAMES]
+
+
 def event_kind(text: str) -> Callable[[Seen], bool]:
-    """``event KIND [of vCPU N]``: kinds are those of core.observe in lower case. Raises UsageError."""
-    match = re.fullmatch(r"([a-z_]+)(?:\s+vcpu\s+([0-9]+))?", text.strip())
-    names = [what.name.lower() for what in What]
-    if match is None or match[1] not in names:
-        raise UsageError(f"event {text}: KIND [vcpu N], with a KIND of {' '.join(names)}")
-    wanted, vcpu = What[match[1].upper()], None if match[2] is None else int(match[2])
-    return lambda seen: seen.what is wanted and (vcpu is None or seen.vcpu == vcpu)
+    """``KIND [TOKEN] [vcpu N]``: kinds of core.observe in lower case, or of a token's life. Raises UsageError."""
+    match = re.fullmatch(r"([a-z_]+)(?:\s+(0x[0-9a-fA-F]+|[0-9]+))?(?:\s+vcpu\s+([0-9]+))?", text.strip())
+    if match is None or match[1] not in event_names():
+        raise UsageError(f"event {text}: KIND [TOKEN] [vcpu N], with a KIND of {' '.join(event_names())}")
+    vcpu = None if match[3] is None else int(match[3])
+    number = None if match[2] is None else int(match[2], 0)
+    if match[1] == "wake_all":
+        number = WAKE_ALL
+    name = OTHER_NAMES.get(match[1], match[1])
+    note = name.encode() if name in NOTES else b""
+    wanted = What.NOTE if note else What[name.upper()]
+
+    def matches(seen: Seen) -> bool:
+        if seen.what is not wanted or (vcpu is not None and seen.vcpu != vcpu):
+            return False
+        return (not note or seen.data == note) and (number is None or seen.a & (1 << 64) - 1 == number)
+
+    return matches
 
 
 def complete_until(debugger: Debugger, words: Sequence[str], word: str) -> list[str]:
     if words[-1:] == ["event"]:
-        return [what.name.lower() for what in What if what.name.lower().startswith(word)]
+        return [name for name in event_names() if name.startswith(word)]
     return [w for w in ("event", "output:", "cycle") if w.startswith(word)] + complete_symbols(debugger, words, word)
 
 
@@ -126,7 +153,9 @@ def until(debugger: Debugger, text: str) -> None:
 
     PLACE is SYMBOL, FILE:LINE or *ADDRESS, and stops on the vCPU that comes there first. INSN counts the instructions of all vCPUs;
     TIME is like 1.5ms; output:TEXT is when the guest has written it; COUNTER:K is as `vmemu replay --to` has it, for example
-    fault_swap:100 or syscall:12. Kinds of events: `until event ?`. Breakpoints are passed, but for PLACE.
+    fault_swap:100 or syscall:12. KIND [TOKEN] [vcpu N] is what crosses the border between guest and host (fault, hcall, line, page_in
+    ...) or a moment in a token's life (told or not_present, repeated, refused, fetched, done or completed, ready, wake_all, over ...);
+    `until event ?` lists them. Breakpoints are passed, but for PLACE and event.
     """
     if not text:
         raise UsageError("until: where to? (help until)")

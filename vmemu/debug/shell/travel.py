@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from vmemu.debug.difference import Moment, describe, take
 from vmemu.debug.shell.debugger import Debugger
 from vmemu.debug.shell.registry import CommandError, UsageError, command
-from vmemu.debug.shell.running import duration, event_kind, move, show_stop
+from vmemu.debug.shell.running import duration, event_kind, event_names, move, show_stop
 from vmemu.errors import ConfigError
 from vmemu.machine.target import parse_target
 from vmemu.machine.timeline import first_instant
@@ -18,9 +18,7 @@ _BACK = "back [N] | back step | back continue | back event KIND"
 
 
 def _complete_back(debugger: Debugger, words: Sequence[str], word: str) -> list[str]:
-    from vmemu.core.observe import What
-
-    kinds = [what.name.lower() for what in What] if words[-1:] == ["event"] else ["step", "stepi", "continue", "event"]
+    kinds = event_names() if words[-1:] == ["event"] else ["step", "stepi", "continue", "event"]
     return [kind for kind in kinds if kind.startswith(word)]
 
 

@@ -119,6 +119,11 @@ class Sdei(Facility):
         handler.pending = False
         return True
 
+    def interrupted(self, vcpu: int) -> list[dict[str, int]]:
+        """As Facility has it: what the handlers that run have interrupted."""
+        contexts = self.state.pes[vcpu].contexts
+        return [{**dict(zip(SAVED, c.registers, strict=True)), "pc": c.pc, "pstate": c.pstate, "event": c.event} for c in contexts]
+
     def running(self, vcpu: int) -> bool:
         """A handler runs on that vCPU."""
         return bool(self.state.pes[vcpu].contexts)

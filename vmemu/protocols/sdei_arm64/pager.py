@@ -262,6 +262,9 @@ class Arm64Pager(AsyncPager):
         if state.line:
             self._lower(vcpu, state)
 
+    def interrupted(self, vcpu: int) -> list[dict[str, int]]:
+        return [] if self.sdei is None else self.sdei.interrupted(vcpu)
+
     def reset_vcpu(self, vcpu: CoreVcpu) -> None:
         self.disable(vcpu)
         state = self.states[vcpu.id]
