@@ -14,9 +14,11 @@
  *     zero=N      x86: the last task takes its CPU's registration back N times while there is no local APIC, and registers again
  *     lossy=1     a task that is told that a page is lost has done what it could
  *     markers=M   of the wait table, at most
- *     hand=N      no pages: tasks in pairs, of which one waits for N tokens and the other one wakes them, the last one first
+ *     hand=N      no pages: tasks in pairs, of which one waits for N tokens and the other one wakes them
+ *     back=1      the last one first
  *     all=1       and wakes all sleepers after each of them
  *     crowd=1     no pages: task 1 wakes all others at once, who wait for one token
+ *     forks=N     no pages: one task forks N times, each time writes what the child must not see, and waits for it
  */
 #include "user.h"
 
@@ -28,7 +30,7 @@ enum { POLL_NS = 20000, START_NS = 60000 };     /* nobody computes between the l
 enum { TOKEN = 0x1000000 };             /* the first one that no hypervisor gives out */
 enum { MSR_APIC_BASE = 0x1b, MSR_EN = 0x4b564d02, APIC_ENABLE = 1 << 11 };
 
-static u64 tasks, pages, passes, shared_pages, kernel, off, rewrite, bare, zero, lossy, hand, all, crowd, cpus;
+static u64 tasks, pages, passes, shared_pages, kernel, off, rewrite, bare, zero, lossy, hand, back, all, crowd, cpus;
 
 /* Of all; never taken away: it has no MARK. */
 static struct {
@@ -87,7 +89,7 @@ static void wait_for_go(void)
 static void by_hand(u64 task)
 {
     for (u64 i = 0; i < hand; i++) {
-        u64 first = TOKEN + (task - 1) / 2 * hand, token = task % 2 ? first + i : first + hand - 1 - i;
+        u64 first = TOKEN + (task - 1) / 2 * hand, token = first + (back && task % 2 == 0 ? hand - 1 - i : i);
         hook(task % 2 ? HOOK_TOKEN_WAIT : HOOK_TOKEN_WAKE, token, 0);
         if (all && task % 2 == 0)
             hook(HOOK_TOKEN_WAKE_ALL, 0, 0);
@@ -162,6 +164,25 @@ static void spin(void)
     exit(0);
 }
 
+/* Parent and child share the page until one of them writes. */
+static bool forks(u64 n)
+{
+    u64 *page = mmap(PAGE_SIZE, UPROT_READ | UPROT_WRITE);
+    u32 status = 0;
+    for (u64 i = 1; page && i <= n && !status; i++) {
+        *page = i;
+        int pid = fork();
+        if (pid == 0) {
+            if (AGET(page) != i)
+                wrong("fork", i, 0, *page);
+            exit(0);
+        }
+        *(volatile u64 *)page = ~i;
+        wait(&status);
+    }
+    return page && !status;
+}
+
 static void start(void (*child)(u64), u64 n)
 {
     int pid = fork();
@@ -185,7 +206,7 @@ int main(int argc, char **argv)
     tasks = arg_u64(argc, argv, "tasks", 2), pages = arg_u64(argc, argv, "pages", 3), passes = arg_u64(argc, argv, "passes", 1);
     shared_pages = arg_u64(argc, argv, "shared", 1), kernel = arg_u64(argc, argv, "kernel", 0), off = arg_u64(argc, argv, "off", 0);
     rewrite = arg_u64(argc, argv, "rewrite", 0), bare = arg_u64(argc, argv, "bare", 0), zero = arg_u64(argc, argv, "zero", 0);
-    lossy = arg_u64(argc, argv, "lossy", 0);
+    lossy = arg_u64(argc, argv, "lossy", 0), back = arg_u64(argc, argv, "back", 0);
     hand = arg_u64(argc, argv, "hand", 0), all = arg_u64(argc, argv, "all", 0), crowd = arg_u64(argc, argv, "crowd", 0);
     sysinfo(&info);
     cpus = info.boot_ncpu;
@@ -212,6 +233,7 @@ int main(int argc, char **argv)
     for (; off; off--)
         if (hook(HOOK_CPU_ONLINE, 1, 0) || hook(HOOK_CPU_ONLINE, 1, 1))
             wrong("CPU out of service", 0, 1, 0);
+    good &= forks(arg_u64(argc, argv, "forks", 0));
     for (u32 status; wait(&status) > 0;)
         good &= status == 0 || (lossy && !WEXITED(status) && WTERMSIG(status) == SIGBUS);
     for (u64 i = 0; i < shared_pages; i++)

@@ -60,7 +60,7 @@ def zoo(only: tuple[str, ...], budget: int, off_budget: int | None, clean: bool,
     for file, text in zip(files, (lambda: json.dumps(table.to_json(), indent=2) + "\n", table.markdown), strict=True):
         if file is not None:
             file.write(text())
-            file.flush()
+            file.flush() if file is sys.stdout else file.close()
     if sys.stdout not in files:
         _print(table)
     for row in table.escaped:

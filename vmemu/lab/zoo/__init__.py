@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 
 from vmemu.lab.explore.scenario import SCENARIOS, register
-from vmemu.lab.zoo import actions  # noqa: F401 - registers
+from vmemu.lab.zoo import actions, corners, host  # noqa: F401 - register
 from vmemu.lab.zoo.case import Case
 
 #: Modules that have a tuple CASES, and OUTSIDE: bug -> why there is no case for it.

@@ -6,10 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from vmemu.lab.explore.scenario import Scenario
-from vmemu.lab.models.base import Violation
 from vmemu.lab.zoo.actions import evict_all_marked
-from vmemu.machine.machine import Machine
-from vmemu.machine.result import RunResult
 
 ISAS = {"kvm": "x86_64", "kvm-2010": "x86_64", "sdei": "arm64", "ppi-only": "arm64", "papr": "ppc64", "rfc": "ppc64"}
 
@@ -24,13 +21,3 @@ def duel(name: str, text: str, apf: str, args: str = "", *, isa: str | None = No
     common: dict[str, Any] = {"start": "output:duel: go", "setup": (evict_all_marked,), "actions": ("evict-marked",), "cycles": 40_000_000}
     every = {"options": machine | (options or {}), **common, **fields}
     return Scenario(name=name, text=text, isa=isa or ISAS[apf], image="duel", **every)
-
-
-def host_says(machine: Machine, result: RunResult) -> list[Violation]:
-    """What the host's protocols find wrong with their own state, where no model looks: the guest did not end by itself."""
-    found = []
-    for facility in machine.facilities.values():
-        for text in facility.invariants():
-            name, _, rest = text.partition(": ")
-            found.append(Violation(name, rest, insns=machine.insns))
-    return found

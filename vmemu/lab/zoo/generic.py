@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 from vmemu.lab.zoo.case import Case
-from vmemu.lab.zoo.duels import duel, host_says
+from vmemu.lab.zoo.duels import duel
 from vmemu.lab.zoo.kvm import DUEL, OFF, SPIN
 
 END = duel("end-of-vm", "the VM's owner lets go of it at any instant, with pages under way", "kvm", "tasks=1 pages=5",
-           options={"smp": 1}, actions=("end-vm",), kinds=("step", "end"), models=(), verify=host_says)  # fmt: skip
+           options={"smp": 1}, actions=("end-vm",), kinds=("step", "end"), models=("host",))  # fmt: skip
 HALT = duel("halt", "a vCPU that is told nothing waits for its pages, and stores reach memory late", "halt", "tasks=1 pages=8",
             isa="x86_64", options={"smp": 1, "store_buffer": True})  # fmt: skip
 LOST = duel("lost-pages", "the store cannot give pages back", "kvm", "tasks=2 lossy=1",
             options={"inject": ("store.read:*:fail",)})  # fmt: skip
 #: What the guest is left with is not looked at: one that registers twice gets a wake-all, and wakes that nobody waits for any more.
-REGISTER = duel("duel-kvm-register", "a CPU registers anew while tasks of its sleep", "kvm", "tasks=4 rewrite=1", models=(),
-                verify=host_says)  # fmt: skip
+REGISTER = duel("duel-kvm-register", "a CPU registers anew while tasks of its sleep", "kvm", "tasks=4 rewrite=1", models=("host",))
 
 CASES = (
     Case("apf-schedule-first", DUEL, ("PAIR", "REF", "LIVE", "COUNT")),

@@ -38,5 +38,5 @@ CASES = (
     Case("kvm-blind-cancel", LEGACY, ("SLOT", "PAIR", "LIVE")),
 )
 OUTSIDE = {
-    "kvm-paging-off": "needs a guest without paging",
+    "kvm-paging-off": "needs a guest without paging: tests/protocols/test_kvm_x86.py has one",
 }
