@@ -57,9 +57,9 @@ def zoo(only: tuple[str, ...], budget: int, off_budget: int | None, clean: bool,
             progress=lambda what, n: line.show(lambda: f"{what}: {count(n)} executions"), asked_to_stop=lambda: interrupt.asked,
         )  # fmt: skip
     line.clear()
-    for file, text in zip(files, (lambda: json.dumps(table.to_json(), indent=2) + "\n", table.markdown), strict=True):
+    for file, text in zip(files, (json.dumps(table.to_json(), indent=2) + "\n", table.markdown()), strict=True):
         if file is not None:
-            file.write(text())
+            file.write(text)
             file.flush() if file is sys.stdout else file.close()
     if sys.stdout not in files:
         _print(table)

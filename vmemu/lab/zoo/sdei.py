@@ -18,8 +18,8 @@ CASES = (
     Case("sdei-stale-flag", FAST, ("LIVE",)),
 )
 OUTSIDE = {
-    "sdei-disable-keeps-ack": "this guest acknowledges each interrupt that comes, owed or not: tests/protocols/test_sdei_arm64_quirks.py has "
-    "one that does not",
+    "sdei-disable-keeps-ack": "this guest acknowledges each interrupt that comes, owed or not: one that does not is in "
+    "tests/protocols/test_sdei_arm64_quirks.py",
     "sdei-critical": "harms nobody by itself: a guest of one event sees no difference",
     "sdei-zero-registers": "harms nobody by itself: a handler that looks at x4 to x17 would",
     "sdei-failed-injection": "needs a guest that masks events: tests/protocols/test_sdei_arm64_quirks.py has one",
