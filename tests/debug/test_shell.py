@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 from helpers.guest import ISAS
@@ -237,6 +238,9 @@ def test_every_command_has_help_and_an_example_that_exists() -> None:
     assert all(name in text for name in (*TOPICS, *COMMANDS))
     for name in (*TOPICS, *COMMANDS):
         assert _running("arm64")(f"help {name}")
+    document = (Path(__file__).parents[2] / "docs" / "debugger.md").read_text()
+    protocol = (Path(__file__).parents[2] / "docs" / "debugger-sessions.md").read_text()
+    assert [n for n, c in COMMANDS.items() if f"`{n}" not in (protocol if c.topic == "protocol" else document)] == []
 
 
 @settings(max_examples=80)

@@ -39,7 +39,7 @@ class What(IntEnum):
     DMA_WRITE = 22  # a device stored through a translation: address, whose (PID or LIOBN), error (0: none); data: what it stored
     DMA_READ = 23  # a device loaded through one: the same; data: what it got
     HOST_WRITING = 24  # gpa; data: what the host is about to write to guest memory; HOST_WRITE follows unless the page is lost
-    NOTE = 30  # for people, where a history is kept (machine/history.py): a token or job's number; data: the note's kind
+    NOTE = 25  # for people, where a history is kept (machine/history.py): a token or job's number; data: the note's kind
 
 
 class Fate(IntEnum):

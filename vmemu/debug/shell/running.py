@@ -219,7 +219,7 @@ _INFO: dict[str, str] = {
 @command("info", "i", topic="shell", usage="info WHAT", example=("info breakpoints", "what is set, and how often it was hit"),
          complete=lambda debugger, words, word: [n for n in _INFO if n.startswith(word)])
 def info(debugger: Debugger, text: str) -> None:
-    """For fingers that know gdb: info breakpoints, registers, tasks, threads, line, symbol, frame."""
+    """For fingers that know gdb: info breakpoints, registers, tasks, threads, symbol, frame, source, devices, stack."""
     word, _, rest = text.partition(" ")
     near = [name for name in _INFO if name.startswith(word)] if word else []
     if len(near) != 1:

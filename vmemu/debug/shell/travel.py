@@ -25,9 +25,9 @@ def _complete_back(debugger: Debugger, words: Sequence[str], word: str) -> list[
 @command("back", topic="time", usage=_BACK, complete=_complete_back, steps=True,
          example=("back event fault", "to where the last stage-2 fault was told to the host, before now"))
 def back(debugger: Debugger, text: str) -> None:
-    """Backwards: by instructions of the selected vCPU, to an earlier line of source, to the last breakpoint or watchpoint that was
-    hit before now, or to the last event of a kind (`until event` has the same kinds).
+    """Backwards: by instructions, to an earlier line, to the last breakpoint or watchpoint hit, or to the last event of a kind.
 
+    Instructions are those of the selected vCPU. Kinds of events are those of `until event`.
     What was done by hand stays done where it was done; a new intervention in the past ends the future that was.
     """
     session = debugger.session
@@ -175,8 +175,11 @@ def diff(debugger: Debugger, text: str) -> None:
 @command("retry", topic="time", usage="retry [MODULE ...]",
          example=("retry vmemu.protocols.kvm_x86.host", "take over the edited file, and handle the same event again"))
 def retry(debugger: Debugger, text: str) -> None:
-    """After the host's own code has raised: reload the modules of its traceback (or those named), go back to the last good instant,
-    and go on: the same event is handled again."""
+    """After the host's own code has raised: take over what was edited, and handle the same event again.
+
+    The modules are those of its traceback that serve the guest, or those named. The machine stands at the last instant before; objects
+    live on with their new code.
+    """
     stop = debugger.stop
     if stop is None or stop.kind != "error" or stop.error is None:
         raise CommandError("nothing has failed: retry is for when the host's own code has raised")
