@@ -209,3 +209,18 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert process.returncode == 130 and not where.exists()
     wrong = subprocess.run([*command[:-1], "nowhere"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert wrong.returncode == 2 and "--gdb nowhere: must be PORT, HOST:PORT or unix:PATH" in wrong.stderr
+
+
+def test_registers_and_memory_are_written_as_interventions(isa: str) -> None:
+    general, wide = {"x86_64": ("r12", "xmm3.v2_int64"), "arm64": ("x7", "v3.v2_int64"), "ppc64": ("r7", "vr3.v2_int64")}[isa]
+    session = storm(isa)
+    with serving(session) as server:
+        text = gdb(
+            server, isa, "storm", "break trap_fault", "continue", "delete", f"print ${general} = 99", f"print ${general}",
+            f"print ${wide}[1] = 5", f"print ${wide}", "print addr = 77", "print addr", "rwatch -l pool", "awatch -l tasks[0]", "detach",
+        )  # fmt: skip
+    values = re.findall(r"^\$\d+ = (.*)$", text, re.MULTILINE)
+    assert values == ["99", "99", "5", "{0, 5}", "77", "77"], text
+    assert "Hardware read watchpoint" in text and "Hardware access (read/write) watchpoint" in text, text
+    assert [entry.text.split()[0] for entry in session.machine.journal.entries][:2] == ["reg", "reg"]
+    session.machine.close()

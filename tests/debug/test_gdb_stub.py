@@ -125,6 +125,28 @@ def test_a_write_of_a_register_touches_its_parts_alone(data: st.DataObject) -> N
 _BARE = {isa: Machine.boot("hello", isa=isa).vcpus[0] for isa in ISAS}
 
 
+HI, LO = 0x0011223344556677, 0x8899AABBCCDDEEFF
+
+
+@pytest.mark.parametrize(("isa", "state", "name", "expected"), [
+    ("x86_64", {"xmm3_hi": HI, "xmm3_lo": LO}, "xmm3", "ffeeddccbbaa9988" "7766554433221100"),
+    ("x86_64", {"fpsw": 6 << 11, "fp1_hi": 0x4001, "fp1_lo": LO}, "st3", "ffeeddccbbaa9988" "0140"),  # TOP 6: ST(3) is R1
+    ("arm64", {"v3_hi": HI, "v3_lo": LO}, "v3", "ffeeddccbbaa9988" "7766554433221100"),
+    ("arm64", {"sp_el0": HI, "sp_el1": LO, "pstate": 0x3C5}, "sp", "ffeeddccbbaa9988"),
+    ("arm64", {"sp_el0": HI, "sp_el1": LO, "pstate": 0x3C4}, "sp", "7766554433221100"),
+    ("arm64", {"sp_el0": HI, "sp_el1": LO, "pstate": 0}, "sp", "7766554433221100"),
+    ("ppc64", {"vs35_hi": HI, "vs35_lo": LO}, "vr3", "0011223344556677" "8899aabbccddeeff"),
+    ("ppc64", {"vs3_hi": HI, "vs3_lo": LO}, "f3", "0011223344556677"),
+    ("ppc64", {"vs3_hi": HI, "vs3_lo": LO}, "vs3h", "8899aabbccddeeff"),
+    ("ppc64", {"r31": HI}, "r31", "0011223344556677"),
+])  # fmt: skip
+def test_bytes_are_where_the_architecture_has_them(isa: str, state: dict[str, int], name: str, expected: str) -> None:
+    vcpu, target = Machine.boot("hello", isa=isa).vcpus[0], Target(isa)
+    for register, value in state.items():
+        vcpu.set(register, value)
+    assert target.read(vcpu, target.number[name]).hex() == expected
+
+
 # --------------------------------------------------------------------- threads
 def test_threads_are_vcpus(session: Session) -> None:
     stub = stub_of(session)
