@@ -8,6 +8,7 @@ import re
 import socket
 import xml.etree.ElementTree as xml
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from helpers.guest import ISAS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vmemu.core import CoreVcpu
 from vmemu.debug.gdb.packets import MOST
 from vmemu.debug.gdb.stub import Stub
 from vmemu.debug.gdb.target import Target
@@ -109,7 +111,7 @@ def test_all_registers_at_once_or_one_by_one(session: Session) -> None:
 @settings(max_examples=60)
 def test_a_write_of_a_register_touches_its_parts_alone(data: st.DataObject) -> None:
     isa = data.draw(st.sampled_from(ISAS))
-    target, vcpu = Target(isa), _BARE[isa]
+    target, vcpu = Target(isa), bare(isa)
     number = data.draw(st.integers(0, len(target.slots) - 1))
     slot = target.slots[number]
     value = data.draw(st.binary(min_size=slot.bits // 8, max_size=slot.bits // 8))
@@ -122,7 +124,9 @@ def test_a_write_of_a_register_touches_its_parts_alone(data: st.DataObject) -> N
     assert made == asked & (1 << shift) - 1
 
 
-_BARE = {isa: Machine.boot("hello", isa=isa).vcpus[0] for isa in ISAS}
+@cache
+def bare(isa: str) -> CoreVcpu:
+    return Machine.boot("hello", isa=isa).vcpus[0]
 
 
 HI, LO = 0x0011223344556677, 0x8899AABBCCDDEEFF
