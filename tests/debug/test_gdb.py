@@ -224,3 +224,15 @@ def test_registers_and_memory_are_written_as_interventions(isa: str) -> None:
     assert "Hardware read watchpoint" in text and "Hardware access (read/write) watchpoint" in text, text
     assert [entry.text.split()[0] for entry in session.machine.journal.entries][:2] == ["reg", "reg"]
     session.machine.close()
+
+
+def test_step_and_next_pass_faults_interrupts_and_system_calls(isa: str, server: Server) -> None:
+    text = gdb(
+        server, isa, "storm", "tbreak main", "continue", *["next"] * 6, "backtrace 1", "tbreak mmap", "continue", "next", "next",
+        "backtrace 1", "stepi", "tbreak vm_fault", "continue", *["next"] * 4, "backtrace", "detach",
+    )  # fmt: skip
+    assert [text.count(f"Temporary breakpoint {n}, ") for n in (1, 2, 3)] == [1, 1, 1], text
+    assert re.findall(r"^#0 .*(?:in )?\b(main|mmap|start_all) \(", text, re.MULTILINE)[0] == "main", text
+    assert "return p < 0" in text and not re.search(r"(vectors|entry)\.S:\d+\n", text), text
+    stack = frames(text)
+    assert stack[0] in ("vm_fault", "trap_fault") and stack[-1] == "main", text

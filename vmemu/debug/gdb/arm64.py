@@ -36,5 +36,8 @@ PORT = Port(
         ),
     ),
     "pc",
+    "sp",
+    lambda vcpu: vcpu.get("pstate") & 0xC == 0,
+    4,
     ("pc", "sp", "x29", "x30"),
 )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from vmemu.core import PAGE_SIZE, CoreVcpu
+from vmemu.debug.gdb.stepping import step_range
 from vmemu.debug.gdb.target import Target
 from vmemu.debug.session import Session, Stop
 from vmemu.errors import VmemuError
@@ -119,10 +120,7 @@ class Moves:
                 return late
         if vcpu is None:
             return self.session.cont()
-        while True:
-            stop = self.session.stepi(1, vcpu)
-            if stop.kind != "step" or stretch is None or not stretch[0] <= self.session.machine.vcpus[vcpu].pc < stretch[1]:
-                return stop
+        return self.session.stepi(1, vcpu) if stretch is None else step_range(self.session, self.target, vcpu, *stretch)
 
     def backwards(self, vcpu: int | None) -> bytes:
         """Back to the last point; or back by one instruction of `vcpu`. The stop reply."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from vmemu.debug.gdb.slots import Feature, Port, Slot, whole
 from vmemu.debug.gdb.vectors import union128
+from vmemu.isa.ppc64.registers import MSR
 
 PORT = Port(
     "powerpc:common64",
@@ -44,5 +45,8 @@ PORT = Port(
         ),
     ),
     "pc",
+    "r1",
+    lambda vcpu: bool(MSR.get(vcpu.get("msr"), "PR")),
+    4,
     ("pc", "r1", "lr"),
 )

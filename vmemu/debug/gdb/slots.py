@@ -63,11 +63,15 @@ class Port:
 
     arch: BFD's name. features: gdb's own, in its order. covered: registers of the isa room that they show, for which
     no slot of vmemu's own feature is made. expedited: go with each stop. after_write: gdb expects to hear of a watched access
-    when it has been made, not before (gdbarch have_nonsteppable_watchpoint is 0).
+    when it has been made, not before (gdbarch have_nonsteppable_watchpoint is 0). user: does it run with user rights?
+    call_size: bytes of a system call.
     """
 
     arch: str
     features: tuple[Feature, ...]
     pc: str
+    sp: str
+    user: Callable[[CoreVcpu], bool]
+    call_size: int
     expedited: tuple[str, ...]
     after_write: bool = False

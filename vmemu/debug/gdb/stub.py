@@ -18,10 +18,11 @@ from xml.sax.saxutils import quoteattr
 from vmemu.core import CoreVcpu
 from vmemu.debug.gdb.moves import BREAKS, WATCHES, Moves, Refused
 from vmemu.debug.gdb.packets import MOST
+from vmemu.debug.gdb.stepping import task_of
 from vmemu.debug.gdb.target import Target
 from vmemu.debug.session import Session
 from vmemu.errors import VmemuError
-from vmemu.machine.view import read_physical, read_virtual, translate
+from vmemu.machine.view import read_virtual, translate
 
 FEATURES = (
     f"PacketSize={MOST:x}", "QStartNoAckMode+", "qXfer:features:read+", "qXfer:threads:read+", "vContSupported+", "swbreak+",
@@ -66,6 +67,9 @@ class Stub:
         self.moves.last = b"T05thread:%x;" % (session.vcpu + 1)
         self.no_ack = self.done = self.killed = False
         self._to_move: int | None = None  # vCPU that Hc chose
+        #: gdb is amid `step` or `next`: it began with a range, and goes on by single instructions where functions are inlined. When it
+        #: is done it asks for other things than registers and memory.
+        self._amid_line = False
         self._requests: dict[bytes, Callable[[bytes], bytes | None]] = {
             b"?": self._last_stop, b"g": self._read_registers, b"G": self._write_registers, b"p": self._read_register,
             b"P": self._write_register, b"m": self._read_memory, b"M": self._write_memory, b"X": self._write_binary,
@@ -82,6 +86,8 @@ class Stub:
     def handle(self, data: bytes) -> bytes | None:
         """The answer to a request; None: there is none."""
         name, rest = data[:1], data[1:]
+        if name not in (b"v", b"m", b"p", b"g"):
+            self._amid_line = False
         request = self._requests.get(name)
         if name in (b"q", b"Q", b"v"):  # the name goes up to the first of these marks
             name = re.split(b"[:;,]", data, maxsplit=1)[0]
@@ -136,11 +142,9 @@ class Stub:
 
     def _describe(self, n: int) -> str:
         machine = self.session.machine
-        vcpu, (tasks, count) = machine.vcpus[n], machine.core.tasks or (0, 0)
-        words = [f"vCPU {n}"]
-        if n < count:
-            task = read_physical(machine, tasks + 8 * n, 8)
-            words.append(f"task {int.from_bytes(task, 'big' if self.target.isa.big_endian else 'little')}")
+        vcpu, words = machine.vcpus[n], [f"vCPU {n}"]
+        if (task := task_of(self.session, vcpu)) is not None:
+            words.append(f"task {task}")
         words += ["offline"] if not vcpu.online else ["halted"] if vcpu.halted else []
         return ", ".join(words)
 
@@ -260,9 +264,10 @@ class Stub:
         for n in order:
             if chosen[n][:1] == b"r":
                 lo, _, hi = chosen[n][1:].partition(b",")
+                self._amid_line = True
                 return self._forwards(n, (number(lo), number(hi)))
             if chosen[n][:1] in (b"s", b"S"):
-                return self._forwards(n)
+                return self._forwards(n, (0, 0) if self._amid_line else None)
         return self._forwards(None)
 
     # -------------------------------------------------------------- queries

@@ -46,6 +46,10 @@ class Target:
         slot = self.slots[number]
         return self._bytes(slot, slot.read(vcpu))
 
+    def sp(self, vcpu: CoreVcpu) -> int:
+        """The stack pointer in use."""
+        return self.slots[self.number[self.port.sp]].read(vcpu)
+
     def read_all(self, vcpu: CoreVcpu) -> bytes:
         """All, one behind the other: the reply to `g`."""
         return b"".join(self._bytes(slot, slot.read(vcpu)) for slot in self.slots)

@@ -51,6 +51,9 @@ PORT = Port(
         Feature("org.gnu.gdb.i386.segments", tuple(whole(name, 64, "int") for name in ("fs_base", "gs_base"))),
     ),
     "rip",
+    "rsp",
+    lambda vcpu: vcpu.get("cs") & 3 == 3,
+    2,
     ("rip", "rsp", "rbp"),
     after_write=True,
 )  # fmt: skip
