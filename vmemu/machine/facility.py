@@ -121,6 +121,18 @@ class Option:
             raise ConfigError(f"--{self.name.replace('_', '-')} {value}{where or ': not one of'} {', '.join(known)}")
 
 
+def extend(name: str, value: str, isas: tuple[str, ...], text: str, make: Maker) -> None:
+    """A further value of an option, from outside: a variant of a protocol (``extend("apf", "mine", ...)`` gives ``--apf mine``)."""
+    load_rooms()
+    known = OPTIONS[name]
+    if value in known.values:
+        raise ValueError(f"option {name} has a value {value} already")
+    OPTIONS[name] = Option(
+        name, {**known.values, value: (isas, text)},
+        lambda machine, asked, options: (make if asked == value else known.make)(machine, asked, options),
+    )  # fmt: skip
+
+
 #: A value that leaves the option to the image, which may ask for another one in an ELF note (machine/elf.py, NOTE_WANTS).
 AUTO = "auto"
 OPTIONS: dict[str, Option] = {}

@@ -41,8 +41,8 @@ for _isa, _apf in PROFILES.items():
     register(Scenario(
         name=f"storm-{_isa}",
         text=f"tasks that share pages on two vCPUs, little memory, told by {_apf}",
-        isa=_isa, image="storm", start="fault_swap:1", cycles=400_000_000,
+        isa=_isa, image="storm", start="exit_stage2:1", cycles=400_000_000,
         options={"apf": _apf, "latency": "nvme", "memory": "16M", "resident": "2M", "smp": 2, "store_buffer": True,
-                 "append": "tasks=4 pages=24 passes=1 shared=8"},
+                 "append": "tasks=4 pages=40 passes=1 shared=8"},
         actions=_HARMLESS, events=(*_BENIGN, "store.read:delay=100us"),
     ))  # fmt: skip

@@ -150,6 +150,10 @@ class AsyncPager(Pager):
         self.ledger.count["repeated"] += 1
         return self.halt(vcpu, ex.gpa)
 
+    def asks(self, vcpu: CoreVcpu, work: Work, first: bool) -> bool:
+        """Does a completion ask for the vCPU's attention? By default the first of its list does. Asked once for each."""
+        return first
+
     def wants_kick(self, vcpu: CoreVcpu, actor: str) -> bool:
         """Must a first completion kick the vCPU out of its guest? False when the guest will come by itself."""
         return True
@@ -339,12 +343,12 @@ class AsyncPager(Pager):
             self._tell(self.vcpus[work.vcpu], work)
 
     def _step_append(self, s: Sequence) -> None:
-        """`value` becomes 1 when it is the first of the list: only then is the vCPU asked to look."""
+        """`value` becomes 1 when the vCPU is to be asked to look (`asks`)."""
         work = self.works.get(s.work)
         if work is None:
             return
         queue = self.done[work.vcpu]
-        s.value = not queue
+        s.value = self.asks(self.vcpus[work.vcpu], work, not queue)
         queue.append(work.id)
         work.done = True
         self.note("done", work, f"completed: place {len(queue)} of the list")
