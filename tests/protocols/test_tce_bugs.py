@@ -11,7 +11,7 @@ from vmemu.bugs import known
 from vmemu.devices.netcard import DmaError
 from vmemu.errors import EngineError
 from vmemu.lab.tce_rig import OK, PARAMETER, PUT, Bench, bench
-from vmemu.protocols.tce.bugs import REAL, VIRTUAL
+from vmemu.protocols.tce.bugs import ABOVE, REAL
 from vmemu.protocols.tce.facility import LIOBN
 
 
@@ -110,6 +110,20 @@ def rollback(b: Bench) -> str:
     return "; ".join(b.tce.invariants())
 
 
+def half_list(b: Bench) -> str:
+    b.put(5, rw(9), enter=1)
+    assert b.indirect(0, [rw(1), 1 << 40 | 3]) == PARAMETER
+    return "W5: a failing call changed the table" if b.get(0) else ""
+
+
+def stuff(b: Bench) -> str:
+    return "" if b.stuff(0, rw(3), 2) == OK else "W4: a good call was refused"
+
+
+def wide(b: Bench) -> str:
+    return "W4: another's window" if b.call(PUT, 1 << 32 | LIOBN, b.at(0), rw(3))[0] == OK else ""
+
+
 SCENARIOS: dict[str, tuple[Callable[[Bench], str], str]] = {
     "tce-absent-success": (absent, "W4"),
     "tce-all-ones": (all_ones, "W7"),
@@ -124,6 +138,9 @@ SCENARIOS: dict[str, tuple[Callable[[Bench], str], str]] = {
     "tce-no-flush": (no_flush, "W7"),
     "tce-free-in-real": (last_reference, "died in real mode: a page was released"),
     "tce-rollback": (rollback, "W1"),
+    "tce-half-list": (half_list, "W5"),
+    "tce-stuff-refused": (stuff, "W4"),
+    "tce-wide-liobn": (wide, "W4"),
 }
 
 
@@ -143,4 +160,4 @@ def test_a_bug_is_seen(name: str) -> None:
 
 
 def test_every_bug_has_a_scenario() -> None:
-    assert set(SCENARIOS) == {*REAL, *VIRTUAL} == {name for name in known() if name.startswith("tce-")}
+    assert set(SCENARIOS) == {*REAL, *ABOVE} == {name for name in known() if name.startswith("tce-")}

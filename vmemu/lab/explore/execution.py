@@ -7,6 +7,7 @@ What a machine is told between two turns and what it asks by itself come from on
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
@@ -221,6 +222,7 @@ class Explorer:
         self.scenario.drive(self.machine, self._ask)
         for model in self.watch.models:
             model.check()
+        self._print = zlib.crc32(repr((self.source.asked, self.source.made)).encode())  # nothing else tells two of them apart
         return None if any(model.violations for model in self.watch.models) else (OK, "the drive is over")
 
     def _loop(self) -> tuple[int, str] | None:

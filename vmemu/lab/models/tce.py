@@ -45,6 +45,8 @@ class TceModel(Model):
         self.rules = Rules(profile, machine.memory_size >> 12, windows)
         #: Everything that happens to the tables is seen.
         self.whole = not host.ptr.real_mode or options is None or not options.image
+        #: LIOBN -> index -> frame that the entry holds. A page that the guest gives up leaves its frame to the entry.
+        self.frames: dict[int, dict[int, int]] = {}
         self._call: dict[int, tuple[Call, Answer]] = {}
         self.on = {What.HCALL: self._hcall, What.HCALL_DONE: self._hcall_done, What.DMA_READ: self._dma, What.DMA_WRITE: self._dma}
 
@@ -109,7 +111,7 @@ class TceModel(Model):
         core = self.machine.core
         named = [call.value, *call.values]
         found = [core.index(v & ~0xFFF) for v in named]
-        return any(i >= 0 and core.page(i).state not in (PageState.RESIDENT, PageState.ZERO) for i in found)
+        return any(i >= 0 and core.page(i).state == PageState.BAD for i in found)
 
     def _away(self, values: tuple[int, ...]) -> bool:
         core = self.machine.core
@@ -136,18 +138,26 @@ class TceModel(Model):
             if given != must:
                 rule = "W4" if code == OK else "W5"
                 self.wrong(rule, f"{text} answered {code}: entry {index} is {given:#x}, it must be {must:#x}")
-            elif given & 3 and not self._reaches(wanted.liobn, index, given):
-                self.wrong("W7", f"{text} answered {code}: entry {index} is {given:#x}, and devices reach another page or none")
+        for i, value in enumerate(wanted.stored):
+            if code == OK and value & 3 and not self._reaches(wanted.liobn, wanted.index + i, value):
+                self.wrong("W7", f"{text} answered {code}: entry {wanted.index + i} is {value:#x}, and devices reach another page or none")
 
     def _reaches(self, liobn: int, index: int, value: int) -> bool:
         """Is the page of an entry there, and what devices get?"""
         core = self.machine.core
         at = core.index(value & ~0xFFF)
         mapped = int(self._host.read(self._table(liobn), MAPPED, index))
+        self.frames.setdefault(liobn, {})[index] = mapped >> 12
         if at < 0:
             return mapped == 0
         page = core.page(at)
         return bool(page.state == PageState.RESIDENT and mapped == int(page.frame) << 12 | value & 3)
+
+    def _given_up(self, liobn: int, index: int, value: int) -> bool:
+        """Has the guest another page, or none, where the entry's was?"""
+        page = self.machine.core.page(self.machine.core.index(value & ~0xFFF))
+        frame = self.frames.get(liobn, {}).get(index)
+        return bool(page.state == PageState.ZERO or (page.state == PageState.RESIDENT and frame not in (None, int(page.frame))))
 
     def _take_over(self, wanted: Answer) -> None:
         """Real mode may have changed anything meanwhile: believe what is there."""
@@ -166,6 +176,8 @@ class TceModel(Model):
             value, error = self._entry_for(liobn, at, write)
             if error:
                 self.wrong("W7", f"a device {'wrote' if write else 'read'} {len(part)} bytes at {at:#x}, and nothing allows it")
+            elif self._given_up(liobn, (at >> 12) - (self.rules.windows[liobn][0] >> 12), value):
+                pass
             elif peek(self.machine, (value & ~0xFFF) + at % 4096, len(part)) != part:
                 self.wrong("W7", f"a device at {at:#x} did not reach page {value >> 12:#x}, which is mapped there")
             at += len(part)
@@ -200,6 +212,9 @@ class TceModel(Model):
                 if at < 0:
                     continue
                 page = core.page(at)
+                if self._given_up(liobn, index, value):
+                    named[int(host.head(self.frames[liobn][index]))] += 1
+                    continue
                 if page.state != PageState.RESIDENT:
                     self.wrong("W6", f"page {value >> 12:#x} of entry {index} of {liobn:#x} is not in memory")
                     continue
@@ -210,6 +225,8 @@ class TceModel(Model):
             has = int(host.refs(frame))
             if has != named[frame]:
                 self.wrong("W1", f"frame {frame} has {has} references besides the guest's, entries name it {named[frame]} times")
+        if host.ptr.early_drops:
+            self.wrong("W6", f"{int(host.ptr.early_drops)} pages were let go while a device could reach them")
         for table in host.tables:
             if host.ptr.table[table.number].locked:
                 self.wrong("W11", f"the table of {table.liobn:#x} is locked between two calls")
@@ -241,10 +258,11 @@ class TceModel(Model):
         return tuple(min(len(table), 4) for _, table in sorted(self.rules.tables.items())), len(self._call)
 
     def save(self) -> Any:
-        return {liobn: sorted(table.items()) for liobn, table in self.rules.tables.items()}
+        tables, frames = self.rules.tables, self.frames
+        return [{liobn: sorted(kept.items()) for liobn, kept in part.items()} for part in (tables, frames)]
 
     def load(self, state: Any) -> None:
-        self.rules.tables = {liobn: dict(table) for liobn, table in state.items()}
+        self.rules.tables, self.frames = ({liobn: dict(kept) for liobn, kept in part.items()} for part in state)
         self._call.clear()
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -187,8 +188,8 @@ class Tce(Facility):
             for number in self.host.pages_of(table, MAPPED):
                 data = self.host.page_bytes(table, MAPPED, number)[:]
                 if any(data):
-                    values = (int.from_bytes(data[i : i + 8], "big") for i in range(0, 4096, 8))
-                    found += [(table, number * 512 + i, value) for i, value in enumerate(values) if value & PERMS]
+                    values = enumerate(struct.unpack(">512Q", data), number * 512)
+                    found += [(table, index, value) for index, value in values if value & PERMS]
         return found
 
     def references(self) -> int:
