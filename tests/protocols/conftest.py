@@ -4,20 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.partition import Maker, Partition
+
+from vmemu.lab.esn_rig import Maker, Partition
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Maker]:
+def make() -> Iterator[Maker]:
     """Makes pseries partitions; at the end of the test their invariants hold, and they are closed."""
     made = []
 
     def maker(*args: Any, **options: Any) -> Partition:
-        made.append(Partition(tmp_path, *args, **options))
+        made.append(Partition.begun(*args, **options))
         return made[-1]
 
     yield maker

@@ -7,7 +7,9 @@ import json
 import struct
 
 import pytest
-from helpers.partition import (
+
+from vmemu.core import lib
+from vmemu.lab.esn_rig import (
     BRANCH_SELF,
     H_CEDE,
     H_PROD,
@@ -20,8 +22,6 @@ from helpers.partition import (
     Maker,
     fault_and_back,
 )  # fmt: skip
-
-from vmemu.core import lib
 from vmemu.machine import snapshot
 from vmemu.machine.result import STALLED
 from vmemu.protocols.esn_pseries.wire import UNIT

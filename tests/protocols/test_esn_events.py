@@ -6,7 +6,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from helpers.partition import (
+
+from vmemu.lab.esn_rig import (
     BRANCH_SELF,
     H_CEDE,
     H_CPPR,
@@ -23,7 +24,6 @@ from helpers.partition import (
     Maker,
     fault_and_back,
 )  # fmt: skip
-
 from vmemu.protocols.esn_pseries.wire import UNIT
 
 

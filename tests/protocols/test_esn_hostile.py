@@ -6,11 +6,13 @@ that fault. Whatever they do, the platform keeps its own books, tells nobody wha
 from __future__ import annotations
 
 import struct
-import tempfile
-from pathlib import Path
 
 import pytest
-from helpers.partition import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from vmemu.lab.esn_rig import (
     BRANCH_SELF,
     CODE,
     H_PAGE_INIT,
@@ -26,10 +28,6 @@ from helpers.partition import (
     USER_MSR,
     Partition,
 )  # fmt: skip
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-
 from vmemu.machine.result import FAILED
 from vmemu.protocols.esn_pseries.sns import Post
 from vmemu.protocols.esn_pseries.wire import UNIT
@@ -50,8 +48,7 @@ class HostileMachine(RuleBasedStateMachine):
 
     @initialize(number=st.sampled_from([1, 0xFFF8, 0xFFFF]))
     def boot(self, number: int) -> None:
-        self.folder = tempfile.TemporaryDirectory()
-        self.p = Partition(Path(self.folder.name), self.profile, smp=CPUS, bugs=("esn-replace-area",) if number == 1 else ())
+        self.p = Partition.begun(self.profile, smp=CPUS, bugs=("esn-replace-area",) if number == 1 else ())
         esn = self.p.esn
         esn.numbers.next = number
         self.posts = 0
@@ -92,7 +89,6 @@ class HostileMachine(RuleBasedStateMachine):
         assert not p.esn.ledger.away or p.esn.events.lost
         assert not p.esn.ledger.problems
         p.machine.close()
-        self.folder.cleanup()
 
     # ---------------------------------------------------------------- the area
     @rule(address=st.sampled_from(ADDRESSES), length=st.sampled_from(LENGTHS))
@@ -227,29 +223,28 @@ TestHostileRfc.settings = settings(max_examples=10, stateful_step_count=50, dead
 @settings(max_examples=15, deadline=None)
 def test_completions_in_any_order(touches: list[tuple[int, int]], rng: object) -> None:
     """V1, V3: whatever is told comes back once, in the order in which pages do."""
-    with tempfile.TemporaryDirectory() as folder:
-        p = Partition(Path(folder), smp=CPUS)
-        p.register_sns()
-        for page in PAGES:
-            p.expropriate(page)
-        numbers: dict[int, int] = {}
-        for page, cpu in touches:
-            assert p.touch(cpu, page).expropriated
-            assert numbers.setdefault(page, p.told(cpu)[1]) == p.told(cpu)[1]
-        order = p.away()
-        assert set(order) == {page for page, _ in touches}
-        rng.shuffle(order)  # type: ignore[attr-defined]
-        for page in order:
-            p.restore(page)
-        assert p.ring() == [numbers[page] for page in order]
-        assert p.pulses == 1
-        p.machine.close()
+    p = Partition.begun(smp=CPUS)
+    p.register_sns()
+    for page in PAGES:
+        p.expropriate(page)
+    numbers: dict[int, int] = {}
+    for page, cpu in touches:
+        assert p.touch(cpu, page).expropriated
+        assert numbers.setdefault(page, p.told(cpu)[1]) == p.told(cpu)[1]
+    order = p.away()
+    assert set(order) == {page for page, _ in touches}
+    rng.shuffle(order)  # type: ignore[attr-defined]
+    for page in order:
+        p.restore(page)
+    assert p.ring() == [numbers[page] for page in order]
+    assert p.pulses == 1
+    p.machine.close()
 
 
 @pytest.mark.parametrize("profile", ["papr", "rfc"])
-def test_a_fault_in_the_handlers_own_stack(profile: str, tmp_path: Path) -> None:
+def test_a_fault_in_the_handlers_own_stack(profile: str) -> None:
     """The handler's first instruction faults: PAPR tells it of that too, and the guest dies of it; the RFC has the kernel wait."""
-    p = Partition(tmp_path, profile)
+    p = Partition.begun(profile)
     p.register_sns()
     stack, page = 0x32000, 0x30000
     p.machine.write_guest(0x300, struct.pack(">II", 0xE9210000, BRANCH_SELF))  # ld r9, 0(r1)
@@ -274,9 +269,9 @@ def test_a_fault_in_the_handlers_own_stack(profile: str, tmp_path: Path) -> None
     p.machine.close()
 
 
-def test_a_kernel_that_is_not_bolted(tmp_path: Path) -> None:
+def test_a_kernel_that_is_not_bolted() -> None:
     """The vector's own page is away: an ISI whose handler is away too. The guest's choice (--bolt none), and its end."""
-    p = Partition(tmp_path, bolt="none")
+    p = Partition.begun(bolt="none")
     p.register_sns()
     p.expropriate(0x30000)
     p.machine.write_guest(0, struct.pack(">I", BRANCH_SELF) * 0x400)

@@ -7,7 +7,9 @@ import struct
 from pathlib import Path
 
 import pytest
-from helpers.partition import (
+
+from vmemu.errors import ConfigError
+from vmemu.lab.esn_rig import (
     BRANCH_SELF,
     CODE,
     DCBZ,
@@ -27,8 +29,6 @@ from helpers.partition import (
     USER_MSR,
     Maker,
 )  # fmt: skip
-
-from vmemu.errors import ConfigError
 from vmemu.protocols.esn_pseries.wire import SOURCE, UNIT
 
 

@@ -52,7 +52,8 @@ class Esn(AsyncPager):
     def __init__(self, machine: Machine, profile: str) -> None:
         bugs = frozenset(machine.options.bugs) if machine.options is not None else frozenset()
         known = PROFILES[profile]
-        self.rules = Profile(known.name, known.defects, little=switches.LITTLE_HOST in bugs)
+        alone = {Defect[name] for switch, name in switches.ALONE.items() if switch in bugs}
+        self.rules = Profile(known.name, known.defects | alone, little=switches.LITTLE_HOST in bugs)
         self.shared_gfns = not self.rules.has(Defect.B48)
         super().__init__(machine, profile)
         board = machine.board
@@ -60,7 +61,8 @@ class Esn(AsyncPager):
         self.board = board
         self.bolting = machine.options is None or machine.options.bolt != "none"
         self.sns = Sns(self.rules, machine.is_ram, machine.read_guest, machine.write_guest, replace=switches.REPLACE in bugs)
-        self.numbers = Numbers(self.rules, first=0xFFF0 if switches.LATE_NUMBERS in bugs else 1)
+        first = 0xFFFE if switches.WRAPS in bugs else 0xFFF0 if switches.LATE_NUMBERS in bugs else 1
+        self.numbers = Numbers(self.rules, first=first)
         self.events = Events(self.rules)
         both = switches.ANY_OPCODE in bugs
         self._tells_unit = both or not self.rules.has(Defect.A1)
@@ -170,7 +172,7 @@ class Esn(AsyncPager):
         try:
             if not self.sns.room(len(self.numbers)):
                 return "ring full"
-            if self.numbers.of(self._asked) is not None:
+            if self.numbers.of(self._asked) is not None and not self.rules.has(Defect.B48):
                 return "number taken"  # another CPU's setup of the same page rests midway
             if not self.numbers.any_free(self.sns.uncleared):
                 return "no number"

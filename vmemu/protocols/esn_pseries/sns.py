@@ -89,7 +89,7 @@ class Sns:
     # ------------------------------------------------------------- registration
     def register(self, address: int, size: int) -> None:
         """H_REG_SNS with an area. Checks in LoPAR's order. Raises Refused, and nothing has changed."""
-        rfc = self.profile.has(Defect.A6)
+        rfc = self.profile.has(Defect.A1)
         if address % AREA_PAGE or not self._is_ram(address, 1):
             raise Refused(H_PARAMETER)
         most = MAX_SIZE_RFC if rfc else AREA_PAGE

@@ -149,10 +149,10 @@ static bool papr_fault(struct trapframe *tf, u64 addr)
     volatile struct vpa *vpa = my_vpa();
     u16 number = vpa->expropriation_number;
     bool lost = !(vpa->expropriation_flags & VPA_RESTORED);
-    bool user = tf_from_user(tf);
+    bool user = tf_from_user(tf), slept = true;
 
     if ((number || bug(BUG_ESN_ZERO_SLEEPS)) && (user || tf->msr & MSR_EE))
-        token_wait(number);
+        slept = token_wait(number);
     else if (number)
         spin();
     if (user && lost) {
@@ -160,7 +160,7 @@ static bool papr_fault(struct trapframe *tf, u64 addr)
         vm_refill(current()->mm, addr);
         irq_disable();
     }
-    return true;
+    return slept || !bug(BUG_ESN_EARLY_REAL);
 }
 
 /* ---- from boot to poweroff ---- */

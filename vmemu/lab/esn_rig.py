@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A pseries partition for tests: real instructions on real vCPUs, one at a time, and page-ins that end when the test says so.
+"""A pseries partition without a guest, for tests and the explorer: real instructions on real vCPUs, one at a time, and page-ins that
+end when the caller says so.
 
 Memory is mapped as it is (one leaf of 1 GiB). Every vector is a branch to itself, so that a CPU which has taken an interrupt stands
 in its vector with SRR0, SRR1, DAR and DSISR as they were left. A page-in takes 10 s, so that none ends by itself; where a CPU
@@ -11,12 +12,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, Self
 
-from helpers.elfmaker import EM_PPC64, make_elf
-
+from vmemu.clock.choices import Choices
 from vmemu.core import CoreVcpu, PageState, lib
 from vmemu.devices.cas import CMO
+from vmemu.machine.boot import BootOptions, build
 from vmemu.machine.machine import Machine
 from vmemu.protocols.async_page.mishaps import IO_DONE
 from vmemu.protocols.esn_pseries.pager import Esn
@@ -52,21 +53,50 @@ class Taken:
 
 
 class Partition:
-    """4 MiB, `smp` CPUs, all with VPAs; the caller registers the SNS area."""
+    """4 MiB; all CPUs get VPAs by `begin`, the caller registers the SNS area."""
 
-    def __init__(self, folder: Path, profile: str = "papr", smp: int = 1, **options: object) -> None:
-        vectors = struct.pack(">I", BRANCH_SELF) * 0x500
-        code = struct.pack(">I", NOP) * 0x400
-        image = folder / "partition.elf"
-        segments = ((0, 0, vectors, len(vectors)), (CODE, CODE, code, len(code)), (KCODE, KCODE, code, len(code)))
-        image.write_bytes(make_elf(EM_PPC64, big=True, entry=CODE, segments=segments))
-        defaults: dict[str, object] = {"memory": "4M", "latency": "10000000us", "apf": profile, "smp": smp}
-        self.machine = Machine.boot(str(image), isa="ppc64", **{**defaults, **options})
-        pager = self.machine.pager
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        pager = machine.pager
         assert isinstance(pager, Esn)
         self.esn = pager
         self.board = pager.board
-        self.pulses = 0
+        self.pulses = 0  # of the subvention interrupt, once `count_pulses` was called
+
+    @classmethod
+    def make(cls, profile: str = "papr", smp: int = 1, choices: Choices | None = None, **options: Any) -> Self:
+        """A machine of its own, with its code in memory and nothing done yet."""
+        fields: dict[str, Any] = {"image": "", "memory": "4M", "latency": "10000000us", "apf": profile, "smp": smp, **options}
+        machine = build(BootOptions(**fields), "ppc64", Choices() if choices is None else choices)
+        write = machine.write_guest
+        write(0, struct.pack(">I", BRANCH_SELF) * 0x500)
+        for code in (CODE, KCODE):
+            write(code, struct.pack(">I", NOP) * 0x400)
+        for first, last in ((0, 0x1400), (CODE, CODE + 0x1000), (KCODE, KCODE + 0x1000)):
+            if fields.get("bolt") != "none":
+                machine.memory.pin(first, last)
+        write(TABLES, struct.pack(">QQ", 2 << 61 | (TABLES + 0x1000) | 1 << 5 | 9, 0))
+        write(TABLES + 0x1000, struct.pack(">Q", 1 << 63 | (TABLES + 0x2000) | 9))
+        write(TABLES + 0x2000, struct.pack(">Q", 3 << 62 | 7))
+        made = cls(machine)
+        made.board.cas.agreed = bytes([0, 0, 0, CMO[1], 0, 0, 0, 0])
+        return made
+
+    @classmethod
+    def begun(cls, *args: Any, **options: Any) -> Self:
+        """The same, with VPAs, and with interrupts counted."""
+        made = cls.make(*args, **options)
+        made.count_pulses()
+        made.begin()
+        return made
+
+    def begin(self) -> None:
+        """What a kernel does first."""
+        assert self.hcall(0, H_REGISTER_PROC_TBL, 0x1D, TABLES, 0, 0)[0] == 0
+        for cpu in range(len(self.machine.vcpus)):
+            self.register_vpa(cpu)
+
+    def count_pulses(self) -> None:
         pulse = self.board.xics.pulse
 
         def counted(number: int) -> None:
@@ -74,18 +104,16 @@ class Partition:
             pulse(number)
 
         self.board.xics.pulse = counted  # type: ignore[method-assign]
-        write = self.machine.write_guest
-        write(TABLES, struct.pack(">QQ", 2 << 61 | (TABLES + 0x1000) | 1 << 5 | 9, 0))
-        write(TABLES + 0x1000, struct.pack(">Q", 1 << 63 | (TABLES + 0x2000) | 9))
-        write(TABLES + 0x2000, struct.pack(">Q", 3 << 62 | 7))
-        self.board.cas.agreed = bytes([0, 0, 0, CMO[1], 0, 0, 0, 0])
-        assert self.hcall(0, H_REGISTER_PROC_TBL, 0x1D, TABLES, 0, 0)[0] == 0
-        for cpu in range(smp):
-            self.register_vpa(cpu)
 
     # ------------------------------------------------------------------- the CPUs
     def cpu(self, number: int) -> CoreVcpu:
         return self.machine.vcpus[number]
+
+    def store(self, at: int, data: bytes) -> None:
+        """The partition itself writes: observers of the host are told nothing."""
+        done = self.machine.core.write_resident(at, data)
+        if done < len(data):
+            self.machine.write_guest(at + done, data[done:])
 
     def step(self, cpu: int) -> None:
         """One instruction of one CPU, or the entry of an interrupt and the first instruction of its vector."""
@@ -98,7 +126,7 @@ class Partition:
     def hcall(self, cpu: int, token: int, *args: int) -> tuple[int, int, int]:
         """`sc 1` in real mode: r3 (signed), r4, r5."""
         vcpu = self.cpu(cpu)
-        self.machine.write_guest(KCODE, struct.pack(">II", SC1, BRANCH_SELF))
+        self.store(KCODE, struct.pack(">II", SC1, BRANCH_SELF))
         vcpu.set("msr", REAL_MSR)
         vcpu.set("pc", KCODE)
         vcpu.set("r3", token)
@@ -110,7 +138,7 @@ class Partition:
     def touch(self, cpu: int, address: int, insn: int = LBZ, *, msr: int = USER_MSR, pc: int = CODE) -> Taken:
         """One instruction at `pc`, with r6 = address, r5 = 0x55 and r28 to r31 = 0x77."""
         vcpu = self.cpu(cpu)
-        self.machine.write_guest(CODE, struct.pack(">I", insn))
+        self.store(CODE, struct.pack(">I", insn))
         for name, value in (("r5", 0x55), ("r6", address), ("r28", 0x77), ("r29", 0x77), ("r30", 0x77), ("r31", 0x77)):
             vcpu.set(name, value)
         vcpu.set("msr", msr)
@@ -141,7 +169,7 @@ class Partition:
     def expropriate(self, address: int, data: bytes = b"page") -> None:
         """Take a page away; it holds `data` at its start."""
         page = address & ~0xFFF
-        self.machine.write_guest(page, data)
+        self.store(page, data)
         self.take(page)
 
     def take(self, address: int) -> None:
@@ -171,9 +199,9 @@ class Partition:
 
     def register_vpa(self, cpu: int) -> None:
         """And let expropriations come."""
-        self.machine.write_guest(self.vpa(cpu) + 4, (640).to_bytes(2, "big"))
+        self.store(self.vpa(cpu) + 4, (640).to_bytes(2, "big"))
         assert self.hcall(cpu, H_REGISTER_VPA, 1 << 45, cpu, self.vpa(cpu))[0] == 0
-        self.machine.write_guest(self.vpa(cpu) + 0xB9, b"\x02")
+        self.store(self.vpa(cpu) + 0xB9, b"\x02")
 
     def told(self, cpu: int) -> tuple[int, int]:
         """Flags and number that the CPU's VPA shows."""
@@ -183,7 +211,7 @@ class Partition:
 
     def register_sns(self, size: int = 0x1000, *, arm: bool = True) -> None:
         """H_REG_SNS at SNS, interrupt on and armed, source routed to CPU 0."""
-        self.machine.write_guest(SNS, bytes(0x1000))
+        self.store(SNS, bytes(0x1000))
         status, unit, source = self.hcall(0, self.esn.rules.token, SNS, size)
         assert (status, source) == (0, SOURCE)
         if self.esn.profile == "papr":
@@ -194,7 +222,7 @@ class Partition:
 
     def arm(self) -> None:
         at = self.machine.read_guest(SNS, 1)[0]
-        self.machine.write_guest(SNS, bytes([1 if self.esn.profile == "rfc" else at ^ 0x80]))
+        self.store(SNS, bytes([1 if self.esn.profile == "rfc" else at ^ 0x80]))
 
     def ring(self) -> list[int]:
         """Numbers that the ring shows, from its start up to the first free entry."""
