@@ -7,15 +7,17 @@ Process `pid` has one 4-level radix tree over 48 bits. `Rig.map` enters 4 KiB pa
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, Self
 
 from vmemu.clock.choices import Choices
 from vmemu.core import PageState, lib
+from vmemu.core.observe import Seen, What
 from vmemu.devices import vas_mmio as mmio
 from vmemu.devices.vas import PASTE_BASE, Vas
 from vmemu.machine.boot import BootOptions, build
+from vmemu.machine.machine import Machine
 from vmemu.protocols.vas.facility import VasFacility
-from vmemu.protocols.vas.native import HVWC_BASE, PORT
+from vmemu.protocols.vas.native import HVWC_BASE, PORT, NativeVas
 
 PAGE = 4096
 PROCESS_TABLE, TREES, RX_FIFO, FAULT_FIFO = 0x10000, 0x20000, 0x80000, 0x100000
@@ -30,21 +32,42 @@ class Rig:
     """A machine with `--vas`; window 0 receives, 1 takes faults in a FIFO of `fifo` bytes, 2 sends for PID 5 (native)."""
 
     def __init__(self, vas: str = "native", fifo: int = FAULT_SIZE, memory: str = "16M", **options: Any) -> None:
-        self.machine = build(BootOptions(image="", vas=vas, memory=memory, **options), "ppc64", Choices())
-        facility = self.machine.facilities["vas"]
+        self._take(self.make(vas, memory, **options), fifo)
+        self.checks = True
+        self.begin()
+
+    @staticmethod
+    def make(vas: str = "native", memory: str = "16M", choices: Choices | None = None, **options: Any) -> Machine:
+        """A machine with nothing in its memory."""
+        return build(BootOptions(image="", vas=vas, memory=memory, **options), "ppc64", Choices() if choices is None else choices)
+
+    @classmethod
+    def on(cls, machine: Machine, fifo: int = FAULT_SIZE) -> Self:
+        """A machine that `make` has made; its reader stands at the first entry of the fault FIFO."""
+        rig = cls.__new__(cls)
+        rig._take(machine, fifo)
+        return rig
+
+    def _take(self, machine: Machine, fifo: int) -> None:
+        self.machine = machine
+        facility = machine.facilities["vas"]
         assert isinstance(facility, VasFacility)
         self.facility: VasFacility = facility
         self.vas: Vas = facility.vas
         self.fifo_size, self.reader = fifo, 0
+        self.checks = False  # somebody else does
         self._table = TREES
         self._next = DATA
         self._roots: dict[int, int] = {}
+
+    def begin(self) -> None:
+        """The kernel's process table and, when it owns the switchboard, its windows."""
         for vcpu in self.machine.vcpus:
             vcpu.set("prtbl", PROCESS_TABLE)  # 256 entries
-        if vas == "native":
-            self.write(FAULT_FIFO, b"\xff" * fifo)
+        if isinstance(self.facility, NativeVas):
+            self.write(FAULT_FIFO, b"\xff" * self.fifo_size)
             self.open_fifo(RX, RX_FIFO, 32 << 10, mmio.WINCTL.set(0, OPEN=1, NX_WIN=1, PIN=1))
-            self.open_fifo(FAULT, FAULT_FIFO, fifo, mmio.WINCTL.set(0, OPEN=1, FAULT_WIN=1, PIN=1))
+            self.open_fifo(FAULT, FAULT_FIFO, self.fifo_size, mmio.WINCTL.set(0, OPEN=1, FAULT_WIN=1, PIN=1))
             self.open_send()
 
     # ------------------------------------------------------------------- kernel
@@ -52,10 +75,20 @@ class Rig:
         return self.machine.read_guest(gpa, size)
 
     def write(self, gpa: int, data: bytes) -> None:
-        self.machine.write_guest(gpa, data)
+        """The guest writes: observers of the host are told nothing."""
+        done = self.machine.core.write_resident(gpa, data)
+        if done < len(data):
+            self.machine.write_guest(gpa + done, data[done:])
+
+    def _tell(self, what: What, a: int, b: int = 0, c: int = 0, data: bytes = b"") -> None:
+        observe = self.machine.core.observe
+        if observe is not None:
+            observe(Seen(what, 0, a, b, c, data))
 
     def set(self, window: int, register: int, value: int) -> None:
-        self.machine.board.mmio.write(HVWC_BASE + 512 * window + register, 8, value)
+        address = HVWC_BASE + 512 * window + register
+        self._tell(What.MMIO_WRITE, address, value, 8)
+        self.machine.board.mmio.write(address, 8, value)
 
     def get(self, window: int, register: int) -> int:
         return self.machine.board.mmio.read(HVWC_BASE + 512 * window + register, 8, MASK64)
@@ -120,6 +153,9 @@ class Rig:
 
     def _entry(self, ea: int, pid: int) -> int:
         """Address of the leaf entry for ea; the tables above it are made."""
+        known = int.from_bytes(self.read(PROCESS_TABLE + 16 * pid, 8), "big")
+        if pid not in self._roots and known:
+            self._roots[pid] = known & 0x00FF_FFFF_FFFF_FF00
         if pid not in self._roots:
             self._roots[pid] = self._new_table()
             rts = 48 - 31
@@ -171,7 +207,11 @@ class Rig:
 
     def paste(self, crb: bytes, window: int = SEND, offset: int = 0x400) -> bool:
         address = PASTE_BASE + (window << 16) + offset
-        return self.machine.board.paste(self.machine.vcpus[0], address, crb)
+        self._tell(What.PASTE, address, data=crb)
+        taken = self.machine.board.paste(self.machine.vcpus[0], address, crb)
+        self._tell(What.PASTE_DONE, address, int(taken))
+        self._tell(What.TURN, 0)
+        return taken
 
     # --------------------------------------------------------------------- clock
     def tick(self) -> bool:
@@ -181,6 +221,7 @@ class Rig:
             return False
         self.machine.time_units = max(self.machine.time_units, self.machine.units(deadline))
         self.machine.queue.run_due(self.machine.now())
+        self._tell(What.TURN, 0)
         self.check()
         return True
 
@@ -190,7 +231,7 @@ class Rig:
 
     def check(self) -> None:
         """P2, P3, P4: credits always add up."""
-        assert self.facility.invariants() == []
+        assert not self.checks or self.facility.invariants() == []
 
 
 # ----------------------------------------------------------------------- requests
