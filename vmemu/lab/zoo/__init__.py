@@ -13,7 +13,7 @@ from vmemu.lab.zoo import actions, corners, host  # noqa: F401 - register
 from vmemu.lab.zoo.case import Case
 
 #: Modules that have a tuple CASES, and OUTSIDE: bug -> why there is no case for it.
-FILES = ("kvm", "generic", "guest", "sdei", "esn", "tce")
+FILES = ("kvm", "generic", "guest", "sdei", "esn", "vas", "tce")
 
 CASES: dict[str, Case] = {}
 OUTSIDE: dict[str, str] = {}

@@ -128,7 +128,6 @@ def _kernel(name: str, text: str, args: str, *kinds: str) -> Scenario:
 
 DUEL = _kernel("duel-papr", "two tasks on two CPUs, told by PAPR's protocol", "pages=3 shared=2")
 MANY = _kernel("duel-papr-many", "eight tasks, whose pages come one soon after the other", "tasks=8 pages=2 shared=0", "step", "latency")
-SHARED = _kernel("duel-papr-shared", "two CPUs that want the same pages at the same time", "pages=1 shared=4", "step", "vcpu", "quantum")
 KERNEL = _kernel("duel-papr-kernel", "the kernel touches pages for three tasks", "tasks=3 pages=2 shared=0 kernel=1", "vcpu", "latency")
 
 CASES = (
@@ -148,7 +147,6 @@ CASES = (
     Case("esn-no-recheck", MANY, ("LIVE",)),
     Case("esn-arm-again", DUEL, ("LIVE",)),
     Case("esn-stale-number", DUEL, ("LIVE",)),
-    Case("esn-zero-sleeps", SHARED, ("LIVE",), also=("esn-number-zero",)),
     Case("esn-early-real", KERNEL, ("GUEST",)),
 )
 _ALLOWED = "LoPAR allows it, and a kernel must live with it: scenarios find nothing with it on"
@@ -156,5 +154,6 @@ OUTSIDE = {
     "esn-late-numbers": "a platform of `papr` is right whatever number it begins with; `esn-number-wraps` is what the RFC made of it",
     "esn-number-zero": _ALLOWED,
     "esn-pulse-rule": _ALLOWED,
+    "esn-zero-sleeps": "number 0 is told of pages that were thrown away: `usertests` with page-states has such, nothing as small as a scenario",
     "esn-rfc-2f8": "a kernel of the RFC on a platform of LoPAR: without the switch it gets no notification at all",
 }

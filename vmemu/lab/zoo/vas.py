@@ -93,8 +93,32 @@ ENGINE = Scenario(
 )  # fmt: skip
 
 # ---------------------------------------------------------------------- a driver
+def _edge(name: str, text: str, one: int, *, vas: str = "native") -> Scenario:
+    """One test of `vas-edge`, from where its window is open."""
+    options = {"vas": vas, "memory": "32M", "append": f"quiet one={one}"}
+    return Scenario(name=name, text=text, isa="ppc64", image="vas-edge", start="output:vas-edge: go", options=options,
+                    cycles=200_000_000, events=("nx.interrupt:delay=20us,delay=100us", "nx.job:delay=20us,delay=100us"),
+                    models=("vas",))  # fmt: skip
+
+
+FLAGS = _edge("vas-flags", "four faults, whose requests have flags in the pointer to their status block", 1)
+TWO = _edge("vas-two-faults", "two faults, shortly one after the other", 2)
+SWITCH = _edge("vas-switch", "another task's turn between copy and paste", 3)
+CLOSE = _edge("vas-close", "a window is closed while its fault is on its way", 4)
+CLOSE_POWERVM = _edge("vas-close-powervm", "the same, where the hypervisor owns the windows", 4, vas="powervm")
+
 CASES = (
     Case("vas-ccw-kept", ENGINE, ("P10",)),
     Case("vas-fault-overrun", ENGINE, ("P4",)),
+    Case("vas-cc-5", FLAGS, ("P11",)),
+    Case("vas-csb-unmasked", FLAGS, ("P11",)),
+    Case("vas-csb-at-once", FLAGS, ("P6",)),
+    Case("vas-lost-fault", TWO, ("LIVE", "P10")),
+    Case("vas-no-cpabort", SWITCH, ("GUEST",)),
+    Case("vas-free-early", CLOSE, ("LIVE", "P2")),
+    Case("vas-close-no-wait", CLOSE_POWERVM, ("GUEST",)),
 )
-OUTSIDE: dict[str, str] = {}
+OUTSIDE = {
+    "vas-bad-window-stops": "needs an engine that tells a window which nobody has opened: tests/guest/test_vas_edge.py makes one",
+    "vas-irq-dropped": "one window of one credit has one fault at a time: its interrupt has always ended before the next",
+}

@@ -113,3 +113,13 @@ void test_paste(void)
     teardown(&b);
     check("H7 every credit is home", true);
 }
+
+void one_switch(void)
+{
+    struct bench b;
+    setup(&b);
+    request(&b, NX_WRAP, 64, 64);
+    go();
+    check("H14 paste: what another task's turn came after", cr0_after_switch(&b) == 0);
+    teardown(&b);
+}

@@ -34,4 +34,12 @@ void test_faults(void);                 /* H2, H4, H10, H13 */
 void test_storm(u64 faults, u64 batch); /* H8: round the fault FIFO */
 void test_owners(void);                 /* H11, H12, H19: threads, forks, exits, closes */
 
+/* Single tests, for an explorer that starts at the line "vas-edge: go": one=1 flags of the CSB pointer, 2 two faults, 3 a switch between
+ * copy and paste, 4 close with a fault on its way. */
+enum { ONE_FLAGS = 1, ONE_TWO, ONE_SWITCH, ONE_CLOSE };
+void one_of_faults(u64 which);
+void one_switch(void);
+void one_close(void);
+void go(void);
+
 #endif

@@ -192,3 +192,15 @@ void test_faults(void)
     teardown(&b);
     check("H13 every credit is home", true);
 }
+
+void one_of_faults(u64 which)
+{
+    struct bench b;
+    setup(&b);
+    go();
+    if (which == ONE_FLAGS)
+        test_flags(&b);
+    else
+        test_two(&b);
+    teardown(&b);
+}

@@ -104,13 +104,27 @@ int block_cr0(const void *crb, void *address)
     return (int)(cr >> 28);
 }
 
+void go(void) { printf("vas-edge: go\n"); }
+
+static void test_one(u64 which)
+{
+    if (which == ONE_SWITCH)
+        one_switch();
+    else if (which == ONE_CLOSE)
+        one_close();
+    else
+        one_of_faults(which);
+}
+
 int main(int argc, char **argv)
 {
     static void (*const groups[])(void) = {test_device, test_paste, test_requests, test_faults, test_owners};
-    u64 only = arg_u64(argc, argv, "only", ARRAY_LEN(groups)), storm = arg_u64(argc, argv, "storm", 0);
+    u64 only = arg_u64(argc, argv, "only", ARRAY_LEN(groups)), storm = arg_u64(argc, argv, "storm", 0), one = arg_u64(argc, argv, "one", 0);
     if (storm)
         test_storm(storm, arg_u64(argc, argv, "batch", 1));
-    for (u64 i = 0; !storm && i < ARRAY_LEN(groups); i++) {
+    if (one)
+        test_one(one);
+    for (u64 i = 0; !storm && !one && i < ARRAY_LEN(groups); i++) {
         if (only == ARRAY_LEN(groups) || only == i)
             groups[i]();
     }
