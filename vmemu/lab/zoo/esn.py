@@ -154,6 +154,6 @@ OUTSIDE = {
     "esn-late-numbers": "a platform of `papr` is right whatever number it begins with; `esn-number-wraps` is what the RFC made of it",
     "esn-number-zero": _ALLOWED,
     "esn-pulse-rule": _ALLOWED,
-    "esn-zero-sleeps": "number 0 is told of pages that were thrown away: `usertests` with page-states has such, nothing as small as a scenario",
+    "esn-zero-sleeps": "number 0 is told of pages that were thrown away: `usertests` with page-states has some, no small scenario has",
     "esn-rfc-2f8": "a kernel of the RFC on a platform of LoPAR: without the switch it gets no notification at all",
 }
