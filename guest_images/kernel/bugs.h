@@ -29,7 +29,7 @@
     X(BUG_ESN_ARM_AGAIN, "esn-arm-again", "papr: the trigger is flipped again when the look after it finds numbers: that takes the wish back") \
     X(BUG_ESN_ZERO_SLEEPS, "esn-zero-sleeps", "papr: number 0, the page is back already, is slept on for ever") \
     X(BUG_ESN_STALE_NUMBER, "esn-stale-number", "papr: pageable memory is touched before the number is saved: tasks sleep on another's number") \
-    X(BUG_ESN_EARLY_REAL, "esn-early-real", "papr: a wake that came first is taken for \"not mine\": the ordinary handler finds nothing wrong, and panics") \
+    X(BUG_ESN_EARLY_REAL, "esn-early-real", "papr: a wake that came first is taken for a real fault: the ordinary handler finds none, and panics") \
     X(BUG_ESN_RFC_2F8, "esn-rfc-2f8", "the rfc guest registers by LoPAR's number: its trigger never flips, no interrupt ever comes") \
     X(BUG_VAS_NO_CPABORT, "vas-no-cpabort", "a context switch keeps the copy buffer: a task pastes what another one has copied") \
     X(BUG_VAS_CC_5, "vas-cc-5", "translation faults are told with completion code 5, as before 5.8: programs do not know it") \
