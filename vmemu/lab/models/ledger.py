@@ -18,6 +18,7 @@ SOON_NS = 5_000_000
 #: Completions closer together than this may be announced in either order: a worker may rest between fetching and appending.
 ORDER_NS = 100_000
 NEVER = -1
+NOTHING = (0, False, False)
 #: So many of the tokens that are over are remembered, to tell sleepers that were forgotten from those that are waited for.
 PAST = 64
 
@@ -147,8 +148,20 @@ class Ledger:
         self.may.pop(vcpu, None)
 
     # ---------------------------------------------------------------- verdict
+    def summary(self, vcpus: int) -> list[tuple[int, bool, bool]]:
+        """By vCPU, for coverage: tokens outstanding (3: or more), whether one's page is there, whether a wake-all is asked for."""
+        if not self.told and not self.asked:
+            return [NOTHING] * vcpus
+        found = []
+        for vcpu in range(vcpus):
+            arrived = [told.arrived >= 0 for told in self.told.values() if told.vcpu == vcpu]
+            found.append((min(len(arrived), 3), any(arrived), vcpu in self.asked))
+        return found
+
     def waiting(self, vcpu: int) -> list[int]:
         """Tokens whose pages are there, in the order of their arrival, and the wake-all that is owed."""
+        if not self.told and not self.asked:
+            return []
         found = sorted((told.arrived, token) for token, told in self.told.items() if told.vcpu == vcpu and told.arrived != NEVER)
         return [token for _, token in found] + ([0xFFFFFFFF] if vcpu in self.asked else [])
 

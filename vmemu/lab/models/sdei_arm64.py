@@ -309,7 +309,7 @@ class Arm64Model(Model):
             self._guest_soon(number, now)
 
     def _host_soon(self, vcpu: int, now: int) -> None:
-        waiting = self.ledger.waiting(vcpu) if self.ledger.told or self.ledger.asked else []
+        waiting = self.ledger.waiting(vcpu)
         if not waiting or not self.enabled(vcpu) or self.owed[vcpu] or self.unseen[vcpu] >= 0 or self.words(vcpu) != (0, 0):
             self.stuck.pop(vcpu, None)
         elif now > self.stuck.setdefault(vcpu, now) + SOON_NS:
@@ -344,10 +344,9 @@ class Arm64Model(Model):
 
     # -------------------------------------------------------------------- state
     def state(self) -> Hashable:
-        told = self.ledger.told.values()
+        tokens = self.ledger.summary(len(self.control))
         return tuple(
-            (self.enabled(v), min(sum(t.vcpu == v for t in told), 3), any(t.vcpu == v and t.arrived >= 0 for t in told),
-             self.owed[v], self.unseen[v] >= 0, () if self.client is None else self.client.state(v))
+            (self.enabled(v), *tokens[v], self.owed[v], self.unseen[v] >= 0, () if self.client is None else self.client.state(v))
             for v in range(len(self.control))
         )  # fmt: skip
 

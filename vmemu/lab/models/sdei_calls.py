@@ -21,7 +21,6 @@ KEPT = 18  # x0 to x17
 
 #: Handler states: registered, enabled, running.
 G, E, R = 1, 2, 4
-LEGAL_STATES = (0, G, G | E, G | R, G | E | R, R)
 
 
 @dataclass(slots=True)
@@ -64,6 +63,10 @@ class SdeiCalls:
         if handler.since < 0:
             handler.since = now
         return True
+
+    def waits(self, pe: int) -> bool:
+        """Does any signal wait there?"""
+        return any(handler.since >= 0 for handler in self.handlers[pe].values())
 
     def due(self, pe: int) -> list[int]:
         """Events that must be delivered when the PE next enters its guest, the first one first."""

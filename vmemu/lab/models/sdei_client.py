@@ -10,7 +10,7 @@ from vmemu.core import CoreVcpu
 from vmemu.core.observe import Seen
 from vmemu.lab.models.base import Model
 from vmemu.lab.models.ledger import SOON_NS
-from vmemu.lab.models.sdei_calls import BASE, COMPLETE, KEPT, LAST, LEGAL_STATES, RESUME, SdeiCalls
+from vmemu.lab.models.sdei_calls import BASE, COMPLETE, KEPT, LAST, RESUME, SdeiCalls
 
 REGISTERS = tuple(f"x{i}" for i in range(KEPT))
 #: PSTATE at EL1 with SP_EL1, D, A, I and F set; bits 9:0.
@@ -116,16 +116,16 @@ class SdeiClient:
         """Look at what the next delivery will interrupt, and whether one is late."""
         for vcpu in self._vcpus:
             pe = vcpu.id
-            due = self.calls.due(pe) if any(handler.since >= 0 for handler in self.calls.handlers[pe].values()) else []
+            if not self.calls.waits(pe):
+                self._before.pop(pe, None)
+                continue
+            due = self.calls.due(pe)
             if not due or vcpu.event_pending or not vcpu.settled:
                 self._before.pop(pe, None)
             else:
                 self._before[pe] = (*(vcpu.get(name) for name in REGISTERS), vcpu.pc, vcpu.get("pstate"))
             if due and vcpu.online and not vcpu.held and now > self.calls.handlers[pe][due[0]].since + SOON_NS:
                 self._wrong("LIVE", f"event {due[0]:#x} could be delivered, and is not", pe)
-            for event, handler in self.calls.handlers[pe].items():
-                if handler.state not in LEGAL_STATES:
-                    self._wrong("I-11", f"event {event:#x} is in state {handler.state}", pe)
 
     # -------------------------------------------------------------------- state
     def state(self, vcpu: int) -> tuple[int, ...]:

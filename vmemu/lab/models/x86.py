@@ -53,6 +53,7 @@ class X86Model(Model):
         self.stuck: dict[int, int] = {}  # vCPU -> since when nothing stands in the way of what waits
         self._flagged = -1  # where the host has just written "not present"
         self._open = 0
+        self._written_to = True  # registers may have changed: they are compared
         self.on = {
             What.FAULT: self._fault, What.FAULT_DONE: self._fault_done, What.PAGE_IN: self._page_in, What.ONLINE: self._online,
             What.REG_WRITE_DONE: self._written, What.REG_READ_DONE: self._read, What.HOST_WRITING: self._writing,
@@ -105,6 +106,7 @@ class X86Model(Model):
         self.forget(vcpu)
 
     def _written(self, seen: Seen) -> None:
+        self._written_to = True
         if seen.a == CR0_PAGING:
             self.ledger.flush(seen.vcpu)  # what is under way belongs to another address space
         if seen.a not in (MSR_EN, MSR_INT, MSR_ACK):
@@ -126,6 +128,7 @@ class X86Model(Model):
         return {MSR_EN: self.en, MSR_INT: self.vector}[msr][vcpu] if msr != MSR_ACK else 0
 
     def _online(self, seen: Seen) -> None:
+        self._written_to = True
         if not seen.a:
             self.en[seen.vcpu] = self.vector[seen.vcpu] = 0
             self._flush(seen.vcpu)
@@ -231,6 +234,9 @@ class X86Model(Model):
                     since = self.stuck[vcpu.id]
                     self.wrong("LIVE", f"token {waiting[0]:#x} could be announced since {since} ns, and is not",
                                token=waiting[0], vcpu=vcpu.id)
+        if not self._written_to:
+            return
+        self._written_to = False
         for vcpu in self.machine.vcpus:
             for msr in self.msrs:
                 if self.board.read_register(vcpu, msr) != self.reads(vcpu.id, msr):
@@ -248,12 +254,8 @@ class X86Model(Model):
 
     # ------------------------------------------------------------------ state
     def state(self) -> Hashable:
-        told = self.ledger.told.values()
-        return tuple(
-            (self.is_on(v), min(sum(t.vcpu == v for t in told), 3), any(t.vcpu == v and t.arrived >= 0 for t in told),
-             v in self.ledger.asked, *self.more_state(v))
-            for v in range(len(self.en))
-        )  # fmt: skip
+        tokens = self.ledger.summary(len(self.en))
+        return tuple((self.is_on(v), *tokens[v], *self.more_state(v)) for v in range(len(self.en)))
 
     def more_state(self, vcpu: int) -> tuple[int, ...]:
         return ()
