@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from helpers.apf_x86 import PAGES, Rig
+from helpers.apf_x86 import PAGES, VECTOR, Rig
 
 from vmemu.core import CoreVcpu, IoKind
 from vmemu.core.observe import Fate, Seen, What
@@ -49,6 +49,12 @@ class SeenRig(Rig):
         """Software-enable the local APIC, or disable it."""
         self.lapic(vcpu).write(SVR, 4, 0x1FF if on else 0xFF)
         self.enter(vcpu)
+
+    def take_interrupt(self, vcpu: CoreVcpu, acknowledge: bool = True) -> int | None:
+        assert self.machine.core.observe is not None
+        if vcpu.get("rflags") & 0x200 and self.lapic(vcpu).pending() == VECTOR:
+            self.machine.core.observe(Seen(What.INTERRUPT, vcpu.id, VECTOR))
+        return super().take_interrupt(vcpu, acknowledge)
 
     def clear(self, vcpu: CoreVcpu, offset: int) -> None:
         self.machine.core.write_resident(self.area(vcpu) + offset, bytes(4))
