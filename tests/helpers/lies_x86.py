@@ -179,6 +179,20 @@ def stalled_unraised(rig: Liar) -> None:
     rig.end()
 
 
+def woken_twice(rig: Liar) -> None:
+    rig.msr(MSR_EN, 0)
+    rig.msr(MSR_EN, rig.area(rig.cpu) | 9)
+    rig.tell(0x3000)
+    rig.ready(0xFFFFFFFF)
+
+
+def without_apic(rig: Liar) -> None:
+    rig.apic(rig.cpu, False)
+    rig.tell(0x1000)
+    rig.arrive()
+    rig.ready(0x1000, take=False)
+
+
 def honest(rig: Liar) -> None:
     """No lie: whoever complains here is wrong."""
     for n in range(1, 4):
@@ -191,6 +205,11 @@ def honest(rig: Liar) -> None:
     rig.wait(10)
     rig.arrive(0x600)
     rig.ready(0x1001, cpu=1)
+    rig.tell(0x7000)
+    rig.msr(MSR_EN, rig.area(rig.cpu) | 9)  # once more: what sleeps is woken, and may be announced besides
+    rig.ready(0xFFFFFFFF)
+    rig.arrive()
+    rig.ready(0x7000)
     off_and_on(rig)
     rig.msr(MSR_EN, 0x30, fault=1)
     rig.msr(MSR_EN, 0x40 | 4, fault=1)
@@ -201,25 +220,41 @@ def honest(rig: Liar) -> None:
     rig.end(0)
 
 
+def steps(*each: Callable[[Liar], None]) -> Callable[[Liar], None]:
+    def drive(rig: Liar) -> None:
+        for step in each:
+            step(rig)
+
+    return drive
+
+
+def told(rig: Liar) -> None:
+    """A token is outstanding, and its page is there."""
+    rig.tell(0x1000)
+    rig.arrive()
+
+
 LIES: dict[str, tuple[Callable[[Liar], None], str]] = {
     "a write elsewhere": (lambda rig: rig.machine.write_guest(0x50_0000, bytes(4)), "OWN"),
     "beyond the host's bytes": (lambda rig: rig.write(4, b"\0" * 8), "OWN"),
     "a third word": (lambda rig: rig.write(8, b"\0" * 4), "OWN"),
     "a reason of 2010": (lambda rig: rig.write(0, b"\2\0\0\0"), "SLOT"),
-    "flags over flags": (lambda rig: (rig.write(0, b"\1\0\0\0"), rig.write(0, b"\1\0\0\0")) and None, "SLOT"),
-    "a token over a token": (lambda rig: (rig.tell(0x1000), rig.arrive(), rig.ready(0x1000, take=False), rig.ready(0x1000)) and None, "SLOT"),
+    "flags over flags": (steps(lambda rig: rig.write(0, b"\1\0\0\0"), lambda rig: rig.write(0, b"\1\0\0\0")), "SLOT"),
+    "a token over a token": (steps(told, lambda rig: rig.ready(0x1000, take=False), lambda rig: rig.ready(0x1000)), "SLOT"),
     "an error code": (lambda rig: rig.tell(0x1000, error=4), "CLASS"),
     "no flag": (lambda rig: rig.tell(0x1000, flag=0), "CLASS"),
     "another vCPU's token": (lambda rig: rig.tell(0x1001), "TOK"),
     "everybody's token": (lambda rig: rig.tell(0xFFFFFFFF), "TOK"),
     "token 0": (lambda rig: rig.tell(0), "TOK"),
-    "a token twice": (lambda rig: (rig.tell(0x1000), rig.tell(0x1000, 0x501)) and None, "TOK"),
-    "a page twice": (lambda rig: (rig.tell(0x1000), rig.tell(0x2000)) and None, "TOK"),
+    "a token twice": (steps(told, lambda rig: rig.tell(0x1000, 0x501)), "TOK"),
+    "a page twice": (steps(told, lambda rig: rig.tell(0x2000)), "TOK"),
     "one too many": (sixty_five, "COUNT"),
     "ready of nothing": (lambda rig: rig.ready(0x9000), "PAIR"),
-    "ready before the page": (lambda rig: (rig.tell(0x1000), rig.ready(0x1000)) and None, "PAIR"),
-    "ready elsewhere": (lambda rig: (rig.tell(0x1000), rig.arrive(), rig.ready(0x1000, cpu=1)) and None, "PAIR"),
+    "ready before the page": (steps(lambda rig: rig.tell(0x1000), lambda rig: rig.ready(0x1000)), "PAIR"),
+    "ready elsewhere": (steps(told, lambda rig: rig.ready(0x1000, cpu=1)), "PAIR"),
     "a wake-all for nothing": (lambda rig: rig.ready(0xFFFFFFFF), "PAIR"),
+    "woken twice": (woken_twice, "PAIR"),
+    "without a local APIC": (without_apic, "LIVE"),
     "out of order": (out_of_order, "ORDER"),
     "ready after off and on": (after(off_and_on), "PAIR"),
     "ready after a reset": (after(went_away), "PAIR"),
@@ -239,7 +274,7 @@ LIES: dict[str, tuple[Callable[[Liar], None], str]] = {
     "a vector refused": (lambda rig: rig.msr(MSR_INT, 0x40, fault=1), "MSRW"),
     "another value read": (lambda rig: rig.say(What.REG_READ_DONE, 0, MSR_EN, 0), "MSRW"),
     "no such register": (lambda rig: rig.say(What.REG_READ_DONE, 0, MSR_INT, 0, 1), "MSRW"),
-    "a register that changes": (lambda rig: (rig.msr(MSR_INT, 0x41), rig.turn(rig.cpu)) and None, "MSRW"),
+    "a register that changes": (steps(lambda rig: rig.msr(MSR_INT, 0x41), lambda rig: rig.turn(rig.cpu)), "MSRW"),
     "no end of interrupt": (still_in_service, "EOI"),
     "nobody announces": (waits_for_nothing, "LIVE"),
     "no interrupt": (never_raised, "LIVE"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import copy
+import importlib
 import importlib.util
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -100,6 +101,8 @@ class Family:
 
     def __init__(self, modules: Sequence[str], model: str) -> None:
         self.modules, self.model = tuple(modules), model
+        for name in modules:  # dataclasses look their modules up
+            importlib.import_module(f"{ROOM}.{name}")
         self._plain = {name: self._compile(name, source(name)) for name in modules}
 
     @staticmethod
@@ -177,8 +180,10 @@ def survivors(family: Family, tried: Sequence[Mutation], runs: Sequence[Callable
     for run in runs:
         guarded: list[Guarded] = []
 
-        def attach(machine: Machine, guarded: list[Guarded] = guarded) -> Watch:
-            guarded += [Guarded(machine, make) for make in (family.make(None), *(makers[m] for m in alive))]
+        wanted = [family.make(None), *(makers[m] for m in alive)]
+
+        def attach(machine: Machine, guarded: list[Guarded] = guarded, wanted: list[Callable[[Machine], Model]] = wanted) -> Watch:
+            guarded += [Guarded(machine, make) for make in wanted]
             return Watch(machine, guarded, keep=0)
 
         run(attach)
