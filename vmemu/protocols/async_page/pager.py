@@ -272,6 +272,7 @@ class AsyncPager(Pager):
         if work is None:
             return
         work.scheduled = True
+        self.words.fence(s.actor)  # a work is put into the workers' queue under its lock
         waiting = self.io.setdefault(work.index, [])
         if waiting:  # another vCPU asked for it: one request, one end
             work.deadline = self.works[waiting[0]].deadline
@@ -356,7 +357,7 @@ class AsyncPager(Pager):
         self._event(EventKind.TOKEN_COMPLETED, None, work.token, work.gva, work.gpa)
 
     def _count_done(self, actor: str, vcpu: int) -> None:
-        self.words.write(actor, self.names[vcpu].done, len(self.done[vcpu]))
+        self.words.write_locked(actor, self.names[vcpu].done, len(self.done[vcpu]))
 
     def _step_request(self, s: Sequence) -> None:
         work = self.works.get(s.work)

@@ -37,6 +37,8 @@ class SharedWords:
         self.memory: dict[str, int] = {}
         #: actor -> its stores that are not in memory yet, oldest first: word, value, steps that it still waits
         self.buffers: dict[str, list[tuple[str, int, int]]] = {}
+        #: word that a lock protects -> who held that lock last
+        self.holders: dict[str, str] = {}
 
     def read(self, actor: str, word: str) -> int:
         if self.buffers:
@@ -51,6 +53,19 @@ class SharedWords:
             self.buffers.setdefault(actor, []).append((word, value, waits))
         else:
             self.memory[word] = value
+
+    def write_locked(self, actor: str, word: str, value: int) -> None:
+        """A store under the word's lock. Taking that is a fence; and whoever held it before has let go, which was its last store there:
+        all before that is in memory.
+        """
+        held = self.buffers.get(self.holders.get(word, ""), [])
+        for _ in range(max((i + 1 for i, store in enumerate(held) if store[0] == word), default=0)):
+            name, earlier, _steps = held.pop(0)
+            self.memory[name] = earlier
+        self.fence(actor)
+        if self.buffered:
+            self.holders[word] = actor
+        self.write(actor, word, value)
 
     def fence(self, actor: str) -> None:
         """All of the actor's stores are in memory before its next load."""
@@ -71,8 +86,10 @@ class SharedWords:
                 del self.buffers[actor]
 
     def save(self) -> dict[str, Any]:
-        return {"memory": dict(self.memory), "buffers": {a: [list(s) for s in b] for a, b in self.buffers.items()}}
+        buffers = {a: [list(s) for s in b] for a, b in self.buffers.items()}
+        return {"memory": dict(self.memory), "buffers": buffers, "holders": dict(self.holders)}
 
     def load(self, state: dict[str, Any]) -> None:
         self.memory = dict(state["memory"])
+        self.holders = dict(state["holders"])
         self.buffers = {a: [(str(w), int(v), int(n)) for w, v, n in b] for a, b in state["buffers"].items()}
