@@ -109,12 +109,12 @@ def test_a_life_is_told_in_order_and_forgotten_when_one_goes_back(desk: Desk) ->
     work = next(w for w in desk.pager.works.values() if not w.wake_all and not w.fetched)
     here, subject = machine.insns, f"w{work.id}"
     young = history.about(subject)
-    assert [n.kind for n in young][:1] == ["fault"] and "fetched" not in [n.kind for n in young]
+    assert [n.kind for n in young][:1] == ["begun"] and "fetched" not in [n.kind for n in young]
     session.command(f"complete {work.token:#x}")
     desk.run(30_000)
     old = history.about(subject)
     kinds = [n.kind for n in old]
-    assert old[: len(young)] == young and "fetched" in kinds and kinds.index("fetched") < kinds.index("done")
+    assert old[: len(young)] == young and "fetched" in kinds and kinds.index("fetched") < kinds.index("completed")
     assert [n[:2] for n in old] == sorted(n[:2] for n in old)
     session.goto(here)
     assert [n for n in history.about(subject) if n.kind != "io"] == [n for n in young if n.kind != "io"]
@@ -193,6 +193,23 @@ def test_explain_tells_a_fault_from_beginning_to_end() -> None:
         assert all(part in text for part in says), text
         assert desk("explain 4").count("at ") >= 2
         desk.machine.close()
+
+
+def test_moments_can_be_stopped_at_in_both_directions(desk: Desk) -> None:
+    token = next(w.token for w in desk.pager.works.values() if not w.wake_all and not w.fetched)
+    desk(f"until event completed {token:#x}")
+    assert desk.debugger.stop is not None and desk.debugger.stop.text == f"completed {token:#x}"
+    note = desk.machine.history.called(token)[-1] if desk.machine.history else None
+    assert note is not None and {"completed", "fetched"} & {n.kind for n in desk.machine.history.called(token)}  # type: ignore[union-attr]
+    desk(f"back event begun {token:#x}")
+    assert desk.machine.history is not None
+    assert [n.kind for n in desk.machine.history.called(token)][-1] in ("begun", "not_present", "untold", "io")
+
+
+def test_unknown_moments_are_refused(kvm: Desk) -> None:
+    for line in ("until event lunch", "until event ready fish", "back event ready 0x1 vcpu x"):
+        with pytest.raises(UsageError, match="KIND"):
+            kvm(line)
 
 
 def test_jobs_and_windows() -> None:

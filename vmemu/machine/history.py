@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
 #: So many of each are kept; older ones are forgotten.
 MOST_NOTES, MOST_SEEN = 20_000, 4_000
+#: Kinds of notes, as `until event KIND` knows them.
+KINDS = {
+    "begun": "a page-in is set up", "not_present": "the guest is told that a page is away", "untold": "it is not told, and its vCPU waits",
+    "io": "when the I/O ends is known, or moved", "fetched": "the page is there, or lost", "completed": "a page-in is done",
+    "ready": "the guest is told that the page is back", "wake_all": "all of a vCPU's sleepers are to wake",
+    "acknowledged": "the guest has taken what was announced", "repeated": "a page that is under way is touched again",
+    "refused": "a fault is served synchronously", "unsent": "a page-in is over, and was not announced",
+    "over": "the guest did not wait for it",
+    "cancelled": "a flush throws a page-in away", "mishap": "something goes wrong, by hand or by an injection",
+    "job_pasted": "an accelerator has taken a request", "job_begun": "it begins it", "job_done": "it has done it",
+    "job_faulted": "it has found a page missing",
+}  # fmt: skip
 #: Registers in which a hypercall has its number and its arguments, and its results.
 ARGUMENTS = {
     "x86_64": ("rax", "rbx", "rcx", "rdx", "rsi"), "arm64": ("x0", "x1", "x2", "x3", "x4"), "ppc64": ("r3", "r4", "r5", "r6", "r7"),
@@ -100,9 +112,9 @@ class History:
         """All that the guest has known by that number, oldest first."""
         return [note for note in self.notes if note.number == number]
 
-    def last(self, kind: str, vcpu: int) -> Note | None:
-        """The newest note of a kind about a vCPU."""
-        return next((note for note in reversed(self.notes) if note.kind == kind and note.vcpu == vcpu), None)
+    def last(self, kinds: tuple[str, ...], vcpu: int) -> Note | None:
+        """The newest note of these kinds about a vCPU."""
+        return next((note for note in reversed(self.notes) if note.kind in kinds and note.vcpu == vcpu), None)
 
     def rewind(self) -> None:
         """The machine has gone back to an instant: what came after it has not happened."""

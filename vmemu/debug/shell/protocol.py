@@ -126,7 +126,7 @@ def _life(debugger: Debugger, notes: list[Note]) -> None:
     first = notes[0]
     for note in notes:
         who = f"vCPU {note.vcpu}" if note.vcpu >= 0 else "host"
-        task = f", task {note.task}" if note.task and note.kind in ("fault", "repeated") else ""
+        task = f", task {note.task}" if note.task and note.kind in ("begun", "repeated") else ""
         debugger.say(f"  {us(note.ns):>12} us  +{us(max(note.ns - first.ns, 0)):<10} insn {note.insns:<12} {who}{task}: {note.text}")
 
 
@@ -169,7 +169,7 @@ def _why(debugger: Debugger, rooms: Sequence[Insight], number: int, *, remembere
 def _taken(debugger: Debugger, number: int) -> bool:
     """Was its last life announced to the guest?"""
     notes = history(debugger).called(number)
-    return bool(notes) and any(n.kind == "ready" for n in notes if n.subject == notes[-1].subject)
+    return bool(notes) and any(n.kind in ("ready", "wake_all") for n in notes if n.subject == notes[-1].subject)
 
 
 def _behind(debugger: Debugger, rooms: Sequence[Insight], number: int) -> str:
@@ -244,7 +244,7 @@ def show_sleepers(debugger: Debugger, text: str) -> None:
         raise CommandError(str(error)) from None
     rooms, now, rows = insights(debugger.machine), debugger.machine.instant(), []
     for sleeper in found:
-        told = next((n for n in reversed(history(debugger).called(sleeper.token)) if n.kind in ("told", "repeated")), None)
+        told = next((n for n in reversed(history(debugger).called(sleeper.token)) if n.kind in ("not_present", "repeated")), None)
         who = "marker" if sleeper.marker else f"task {sleeper.task}" if sleeper.task else f"CPU {sleeper.cpu} halted"
         since = "-" if told is None or sleeper.marker else us(max(now - told.ns, 0))
         rows.append((f"{sleeper.token:#x}", who, str(sleeper.cpu), since, _behind(debugger, rooms, sleeper.token)))

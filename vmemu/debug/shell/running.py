@@ -14,6 +14,7 @@ from vmemu.debug.shell.debugger import Debugger
 from vmemu.debug.shell.places import complete_symbols, location
 from vmemu.debug.shell.registry import CommandError, UsageError, command
 from vmemu.errors import ConfigError
+from vmemu.machine.history import KINDS
 from vmemu.machine.target import parse_target
 
 if TYPE_CHECKING:
@@ -105,18 +106,9 @@ def _until_condition(text: str) -> Callable[[Machine], bool] | int | None:
         return None
 
 
-#: Moments in the lives of tokens and jobs (machine/history.py), and what else people call them.
-NOTES = (
-    "told", "halt", "repeated", "refused", "io", "fetched", "done", "ready", "unsent", "over", "cancelled", "heard", "mishap",
-    "job_pasted", "job_begun", "job_done", "job_faulted",
-)  # fmt: skip
-OTHER_NAMES = {"not_present": "told", "completed": "done", "wake_all": "ready"}
-WAKE_ALL = 0xFFFFFFFF
-
-
 def event_names() -> list[str]:
     """Kinds of events that `until event` and `back event` take."""
-    return [*(what.name.lower() for what in What if what is not What.NOTE), *NOTES, *OTHER_NAMES]
+    return [*(what.name.lower() for what in What if what is not What.NOTE), *KINDS]
 
 
 def event_kind(text: str) -> Callable[[Seen], bool]:
@@ -126,10 +118,8 @@ def event_kind(text: str) -> Callable[[Seen], bool]:
         raise UsageError(f"event {text}: KIND [TOKEN] [vcpu N], with a KIND of {' '.join(event_names())}")
     vcpu = None if match[3] is None else int(match[3])
     number = None if match[2] is None else int(match[2], 0)
-    if match[1] == "wake_all":
-        number = WAKE_ALL
-    name = OTHER_NAMES.get(match[1], match[1])
-    note = name.encode() if name in NOTES else b""
+    name = match[1]
+    note = name.encode() if name in KINDS else b""
     wanted = What.NOTE if note else What[name.upper()]
 
     def matches(seen: Seen) -> bool:

@@ -170,7 +170,7 @@ class PagerInsight(Insight):
         for note in reversed(self.machine.history.notes if self.machine.history is not None else ()):
             if note[:2] < moment[:2]:
                 break
-            if note[:2] == moment[:2] and note.vcpu == moment.seen.vcpu and note.kind in ("fault", "repeated") and note.number:
+            if note[:2] == moment[:2] and note.vcpu == moment.seen.vcpu and note.kind in ("begun", "repeated") and note.number:
                 return f" as token {note.number:#x}"
         return ""
 

@@ -179,7 +179,7 @@ class AsyncPager(Pager):
         self.next_work += 1
         self.works[work.id] = work
         count["works"] += 1
-        self.note("fault", work, f"{ACCESSES[ex.access]} at gva {ex.gva:#x}, gpa {ex.gpa:#x}, from pc {ex.pc:#x}")
+        self.note("begun", work, f"{ACCESSES[ex.access]} at gva {ex.gva:#x}, gpa {ex.gpa:#x}, from pc {ex.pc:#x}")
         names = SETUP_SCHEDULED_FIRST if "apf-schedule-first" in self.bugs else SETUP
         sequence = self.sequencer.start("setup", self.names[vcpu.id].actor, work.id, vcpu.id, names)
         return Resolution(RESOLVED[sequence.value]) if not sequence.left else Resolution.RETRY
@@ -262,7 +262,7 @@ class AsyncPager(Pager):
         self.tokens.put(work.token + 1, work.id)
         work.injected = self.may_tell(vcpu, work) and self.mishaps.inform(vcpu, work)
         if self.machine.history is not None:
-            self.note("told" if work.injected else "halt", work, "the guest was told" if work.injected else self.why_not_told(vcpu))
+            self.note("not_present" if work.injected else "untold", work, "the guest was told" if work.injected else self.why_not_told(vcpu))
         if work.injected:
             self.ledger.told(vcpu, work)
             self._event(EventKind.TOKEN_NOT_PRESENT, vcpu, work.token, work.gva, work.gpa)
@@ -352,7 +352,7 @@ class AsyncPager(Pager):
         s.value = self.asks(self.vcpus[work.vcpu], work, not queue)
         queue.append(work.id)
         work.done = True
-        self.note("done", work, f"completed: place {len(queue)} of the list")
+        self.note("completed", work, f"completed: place {len(queue)} of the list")
         self._count_done(s.actor, work.vcpu)
         self._event(EventKind.TOKEN_COMPLETED, None, work.token, work.gva, work.gpa)
 
@@ -472,7 +472,7 @@ class AsyncPager(Pager):
         if work.wake_all:
             if told:
                 self.ledger.count["wake_all"] += 1
-                self.note("ready", work, "announced: every sleeper of this vCPU wakes")
+                self.note("wake_all", work, "announced: every sleeper of this vCPU wakes")
                 self._event(EventKind.TOKEN_WAKE_ALL, vcpu, len(self.ledger.away))
         elif told:
             self.ledger.came_back(vcpu, work)
@@ -627,9 +627,9 @@ class AsyncPager(Pager):
     def heard(self, vcpu: CoreVcpu, text: str) -> None:
         """The guest answers to what was announced to it last."""
         history = self.machine.history
-        last = None if history is None else history.last("ready", vcpu.id)
+        last = None if history is None else history.last(("ready", "wake_all"), vcpu.id)
         if history is not None and last is not None:
-            history.note("heard", last.subject, last.number, text, vcpu.id)
+            history.note("acknowledged", last.subject, last.number, text, vcpu.id)
 
     def why_not_told(self, vcpu: CoreVcpu) -> str:
         """Why `may_tell`, or `not_present`, has just said no; for people."""
