@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -204,9 +205,12 @@ def test_the_command_line(tmp_path: Path) -> None:
         assert process.stderr is not None
         while "target remote" not in process.stderr.readline():
             pass
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and not where.exists()
+        with socket.socket(socket.AF_UNIX) as client:  # while a client has set it going
+            client.connect(str(where))
+            client.sendall(b"$c#63")
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in said and not where.exists()
     wrong = subprocess.run([*command[:-1], "nowhere"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert wrong.returncode == 2 and "--gdb nowhere: must be PORT, HOST:PORT or unix:PATH" in wrong.stderr
 

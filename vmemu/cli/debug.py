@@ -114,11 +114,7 @@ def _serve(session: Session, where: str) -> int:
     """gdb drives. The exit status: 0 when it killed the machine, else it was Ctrl-C."""
     from vmemu.debug.gdb import serve
 
-    try:
-        serve(session, where, say)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
+    return 0 if serve(session, where, say) else INTERRUPTED
 
 
 def _batch(debugger: Debugger, scripts: tuple[str, ...], commands: tuple[str, ...]) -> int:

@@ -7,9 +7,11 @@ import contextlib
 import os
 import queue
 import re
+import signal
 import socket
 import threading
 from collections.abc import Callable
+from types import FrameType
 
 from vmemu.debug.gdb.monitor import Monitor
 from vmemu.debug.gdb.packets import frame
@@ -67,7 +69,9 @@ class Server:
         self.address = address_of(self._listener)
         self._free = threading.Event()
         self._free.set()
-        self._next: queue.Queue[socket.socket | None] = queue.Queue()
+        self._next: queue.SimpleQueue[socket.socket | None] = queue.SimpleQueue()
+        self._wire: Wire | None = None
+        self._stopped = False
         self._thread = threading.Thread(target=self._accept, name="gdb server", daemon=True)
         self._thread.start()
 
@@ -84,20 +88,29 @@ class Server:
             else:
                 _refuse(client)
 
-    def run(self) -> None:
-        """Serve clients until one kills the machine, or `close`."""
-        while (client := self._next.get()) is not None:
+    def run(self) -> bool:
+        """Serve clients until one kills the machine (True), or `stop` or `close` (False)."""
+        while (client := self._next.get()) is not None and not self._stopped:
             try:
                 if client.family != socket.AF_UNIX:
                     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if not self._serve(client):
-                    return
+                    return True
             finally:
                 self._free.set()
+        return False
+
+    def stop(self) -> None:
+        """For a signal handler: hang up, end the move that is under way, and serve nobody any more."""
+        self._stopped = True
+        self.session.interrupt()
+        if self._wire is not None:
+            self._wire.hang_up()
+        self._next.put(None)
 
     def _serve(self, client: socket.socket) -> bool:
         """One client, to its end. False: it killed the machine."""
-        wire = Wire(client, self.session.interrupt, self.session.forget_interrupt)
+        wire = self._wire = Wire(client, self.session.interrupt, self.session.forget_interrupt)
         stub = Stub(self.session, wire, self.monitor)
         self.say("gdb: attached")
         try:
@@ -109,6 +122,7 @@ class Server:
         except Closed:
             pass
         finally:
+            self._wire = None
             stub.close()
             wire.close()
         self.say("gdb: killed" if stub.killed else "gdb: detached")
@@ -136,14 +150,22 @@ def _refuse(client: socket.socket) -> None:
             pass
 
 
-def serve(session: Session, where: str, say: Callable[[str], None]) -> None:
-    """Let gdb drive a session until it kills the machine, or KeyboardInterrupt. `say` gets one line for each thing that happens.
+def serve(session: Session, where: str, say: Callable[[str], None]) -> bool:
+    """Let gdb drive a session until it kills the machine (True), or SIGINT (False): in the main thread only.
 
-    Raises ConfigError when nobody can listen there.
+    `say` gets one line for each thing that happens. The machine stands between two instructions afterwards. Raises ConfigError when
+    nobody can listen there.
     """
     server = Server(session, where, say)
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, before)  # once more is meant in earnest
+        server.stop()
+
+    before = signal.signal(signal.SIGINT, on_signal)
     try:
         say(f"gdb: target remote {server.address}")
-        server.run()
+        return server.run()
     finally:
+        signal.signal(signal.SIGINT, before)
         server.close()

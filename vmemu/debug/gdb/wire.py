@@ -112,10 +112,14 @@ class Wire:
         except OSError:  # gone, or it does not listen
             raise Closed from None
 
-    def close(self) -> None:
-        """Hang up, and wait for the thread."""
+    def hang_up(self) -> None:
+        """The client hears the end of the line, and so do we."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Hang up, and wait for the thread."""
+        self.hang_up()
         while self._thread.is_alive():
             with contextlib.suppress(queue.Empty):
                 self._incoming.get(timeout=0.01)
