@@ -36,6 +36,8 @@ _WORDS: dict[What, Callable[[Seen], str]] = {
     What.ONLINE: lambda s: "is started" if s.a else "is taken away",
     What.COMMAND: lambda s: f"command: {s.data.decode(errors='replace')}",
     What.TURN: lambda s: f"end of turn {s.a}",
+    What.DMA_WRITE: lambda s: f"device stores {len(s.data)} bytes at {s.a:#x} of {s.b:#x}" + (f", error {s.c}" if s.c else ""),
+    What.DMA_READ: lambda s: f"device loads {len(s.data)} bytes at {s.a:#x} of {s.b:#x}" + (f", error {s.c}" if s.c else ""),
 }
 
 

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from vmemu.lab.esn_rig import H_EOI, H_XIRR, LBZ, SNS, STB, Partition
-from vmemu.lab.explore.scenario import Scenario
+from vmemu.lab.explore.scenario import Scenario, register
 from vmemu.lab.zoo.case import Case
 from vmemu.lab.zoo.duels import duel
 
@@ -21,7 +22,7 @@ PAGES = (0x30000, 0x31000, 0x32000)
 SMALLEST, NEARLY_FULL = 256, 125  # bytes of an SNS area; entries of its 127 that are in use
 AREAS = (SNS, 0x6000)
 REG_SNS = (0x2F8, 0x41C)
-KINDS = ("move", "page", "cpu", "access", "which", "area")
+KINDS = ("move", "page", "cpu", "access", "which", "area", "entry")
 NONE = -1
 
 
@@ -100,24 +101,56 @@ def _listen(p: Partition, ask: Ask) -> None:
     p.store(at, bytes([p.word(at, 1) ^ 2]))
 
 
+def _take_one(p: Partition, ask: Ask) -> None:
+    """The partition takes one number out of the ring: the oldest, or another."""
+    area = p.esn.sns.area
+    if area is not None:
+        used = [i for i in range(area.entries) if p.word(area.base + 2 + 2 * i, 2)]
+        p.store(area.base + 2 + 2 * used[40 * ask("entry", 3)], bytes(2))
+
+
 MOVES = (_touch, _restore, _drain, _arm, _interrupt, _take_back, _register, _other_call, _listen)
 
 
-def _drive(machine: Machine, ask: Ask) -> None:
+def _touch_another(p: Partition, ask: Ask) -> None:
+    """A page that nobody waits for yet."""
+    page = next((page for page in PAGES if page not in p.away()), PAGES[0])
+    if not p.machine.memory.in_store(page):
+        p.expropriate(page)
+    p.touch(0, page)
+
+
+ANY_ORDER = (_touch_another, _take_one)
+Move = Callable[[Partition, "Ask"], None]
+
+
+def _drive(machine: Machine, ask: Ask, *, moves: tuple[Move, ...] = MOVES) -> None:
     p = Partition(machine)
     for _ in range(STEPS):
-        MOVES[ask("move", len(MOVES))](p, ask)
+        moves[ask("move", len(moves))](p, ask)
     for page in p.away():
         p.restore(page)
 
 
-def _platform(name: str, text: str, *, profile: str = "papr", size: int = 0x1000, used: int = 0) -> Scenario:
-    return Scenario(name=name, text=text, isa="ppc64", rig=partial(_rig, profile=profile), drive=_drive, models=("esn",),
-                    setup=(partial(_begin, size=size, used=used),), kinds=KINDS, cycles=1 << 50)  # fmt: skip
+def _platform(name: str, text: str, *, profile: str = "papr", size: int = 0x1000, used: int = 0,
+              moves: tuple[Move, ...] = MOVES, kinds: tuple[str, ...] = KINDS) -> Scenario:
+    return Scenario(
+        name=name, text=text, isa="ppc64", rig=partial(_rig, profile=profile), drive=partial(_drive, moves=moves), models=("esn",),
+        setup=(partial(_begin, size=size, used=used),), kinds=kinds, cycles=1 << 50,
+    )  # fmt: skip
 
 
 PAPR = _platform("esn-platform", "two CPUs touch pages that are away; the partition drains, arms, takes its area back and registers again")
 FULL = _platform("esn-ring", "the same, with a ring that is nearly full", size=SMALLEST, used=NEARLY_FULL)
+#: No bug of anybody: what LoPAR's rule against overflows (R1-2) does not see (docs/findings.md).
+OUT_OF_ORDER = register(_platform(
+    "esn-out-of-order", "a ring that is nearly full, and a partition that takes any number out of it", size=SMALLEST, used=NEARLY_FULL,
+    moves=ANY_ORDER,
+))  # fmt: skip
+IN_ORDER = register(_platform(
+    "esn-in-order", "the same, and the partition takes the oldest number first", size=SMALLEST, used=NEARLY_FULL, moves=ANY_ORDER,
+    kinds=("move",),
+))  # fmt: skip
 RFC = _platform("esn-rfc-platform", "the same before the platform of the RFC", profile="rfc")
 
 # --------------------------------------------------------------------- a kernel
