@@ -37,13 +37,13 @@ LOOK = (
 )  # fmt: skip
 
 
-def attempt(shell: Shell, line: str) -> str:
+def attempt(shell: Shell, line: str, statuses: tuple[int, ...] = (1, 2)) -> str:
     """What a command has written, or the one line that says why it cannot be done."""
     try:
         return shell(line)
     except VmemuError as error:
         text, status = str(error), error.status
-    assert "\n" not in text and status in (1, 2)
+    assert "\n" not in text and status in statuses
     return text
 
 
@@ -361,3 +361,31 @@ def test_registers_mark_what_has_changed() -> None:
         lines = shell("registers")
         assert "*        pc " in lines and "(M=EL1h" in lines
         assert "*" not in shell("registers ttbr1_el1")
+
+
+WORDS = (
+    "tasks", "tasks[3]", "->", ".", "mm", "0", "1", "-1", "0xffffffffffffffff", "99999999999999999999999", "$pc", "$", "$sp", "p:", "task 1:", "task",
+    "(", ")", "[", "]", "*", "&", "struct task", "(struct task *)", "sizeof(", "'", '"', "|", ">", ";", "=", "==", "if", "vcpu", "event", "fault",
+    "all", "read", "user", "/4gx", "/s", "/i", "/0", "vm_fault", "vm.c:180", ":", "kernel:", "-o json", "#", "\\", "é", "\x00", "%", "1.5ms",
+    "output:", "now", "start", "here", "size", "cycle", "+5", "-5", "cpus[0].task", "->mm", "regions[0]", "boot_stack", "x" * 300,
+)  # fmt: skip
+LOOKING = (
+    "print", "print/x", "x", "x/2s", "x/3i", "walk", "page", "maps", "where", "frame", "up", "down", "list", "disassemble", "registers", "symbol",
+    "break", "tbreak", "watch", "rwatch", "delete", "disable", "enable", "breakpoints", "tasks", "vcpu", "vcpus", "devices", "bookmark", "timeline",
+    "diff", "help", "info", "assert", "echo", "source", "set", "write", "until", "goto", "back", "stepi", "retry", "faults", "token", "why", "area",
+    "sleepers", "explain", "evict", "irq", "only", "latency", "inject", "reg", "offline",
+)  # fmt: skip
+
+
+@settings(max_examples=120)
+@given(st.sampled_from(LOOKING), st.lists(st.sampled_from(WORDS), max_size=5), st.sampled_from(("", " ")))
+def test_no_line_is_too_strange(command: str, words: list[str], between: str) -> None:
+    """Whatever is typed: it is done, or refused in one line."""
+    shell = _running("x86_64")
+    at = shell.machine.insns
+    shell("bookmark kept")
+    attempt(shell, f"{command} {between.join(words)}", (1, 2, 3, 4, 5))
+    for number in (*shell.debugger.session.breakpoints, *shell.debugger.session.watchpoints):
+        shell.debugger.session.remove(number)
+    shell(f"goto {at}" if shell.machine.insns != at else "echo")
+    shell("vcpu 0")
