@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from vmemu import Machine
 from vmemu.core import PageState
 from vmemu.debug.shell import COMMANDS, load_commands
-from vmemu.debug.shell.registry import TOPICS, find
+from vmemu.debug.shell.registry import TOPICS, CommandError, find
 from vmemu.debug.shell.terminal import Terminal
 from vmemu.errors import VmemuError
 
@@ -33,7 +33,7 @@ LOOK = (
     "symbol vm_fault", "symbol $pc", "frame", "up", "down", "print tasks[0]", "print cpus", "print &sched_lock", "print/x $pc + 4",
     "x/8gx tasks", "x/4i $pc", "x/2s p:0x3000", "x/3dw sched_lock", "walk $pc fetch", "walk 0x10000000 write user",
     "walk 0x200000000000 read user", "page $pc", "maps task 1", "tasks", "tasks -o json", "vcpus", "vcpu 1", "vcpu 0", "devices",
-    "timeline", "breakpoints", "bookmark here", "bookmark", "help", "help state", "info registers",
+    "timeline", "locals", "breakpoints", "bookmark here", "bookmark", "help", "help state", "info registers",
 )  # fmt: skip
 
 
@@ -89,6 +89,25 @@ def test_from_a_fault_back_to_the_program(isa: str) -> None:
         assert json.loads(shell(f"registers -o json {'rip' if isa == 'x86_64' else 'pc'}"))["registers"] == {
             "rip" if isa == "x86_64" else "pc": user["user_pc"]}
         assert shell("where").count("\n") >= 2 and "-- trap" not in shell("where")
+
+
+@each_isa
+def test_arguments_and_local_variables(isa: str) -> None:
+    """They are what the calling convention and the caller say."""
+    first, second, third = {"x86_64": ("rdi", "rsi", "rdx"), "arm64": ("x0", "x1", "x2"), "ppc64": ("r3", "r4", "r5")}[isa]
+    with Shell("storm", isa=isa, **SMALL) as shell:
+        shell("break vm_fault if access == 1 && $task == 2")
+        shell("continue")
+        for name, register in (("mm", first), ("va", second), ("access", third)):
+            assert shell(f"print (u64){name} == ${register}") == "1\n"
+        assert shell("print mm == cpus[0].task->mm") == "1\n" and shell("print access") == "1\n"
+        va = shell("print/x va")
+        shell("until mutex_lock")
+        shell("frame 1")
+        assert shell("print/x va") == va and "access = 1\n" in shell("locals")
+        with pytest.raises(CommandError, match="is not known"):
+            shell(f"print ${third}")
+        assert "not kept over the call: " in shell("registers")
 
 
 @each_isa
@@ -332,7 +351,7 @@ def test_changes_by_hand_are_kept_and_told(tmp_path: object) -> None:
 
 
 def test_ctrl_c_stops_the_guest_each_time() -> None:
-    with Shell("bench-cpu", isa="arm64") as shell:
+    with Shell("walk", isa="arm64", append="pages=64 passes=1000000") as shell:
         for _ in range(2):
             before = shell.machine.insns
             timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -364,16 +383,18 @@ def test_registers_mark_what_has_changed() -> None:
 
 
 WORDS = (
-    "tasks", "tasks[3]", "->", ".", "mm", "0", "1", "-1", "0xffffffffffffffff", "99999999999999999999999", "$pc", "$", "$sp", "p:", "task 1:", "task",
-    "(", ")", "[", "]", "*", "&", "struct task", "(struct task *)", "sizeof(", "'", '"', "|", ">", ";", "=", "==", "if", "vcpu", "event", "fault",
-    "all", "read", "user", "/4gx", "/s", "/i", "/0", "vm_fault", "vm.c:180", ":", "kernel:", "-o json", "#", "\\", "é", "\x00", "%", "1.5ms",
-    "output:", "now", "start", "here", "size", "cycle", "+5", "-5", "cpus[0].task", "->mm", "regions[0]", "boot_stack", "x" * 300,
+    "tasks", "tasks[3]", "->", ".", "mm", "0", "1", "-1", "0xffffffffffffffff", "99999999999999999999999", "$pc", "$", "$sp", "p:",
+    "task 1:", "task", "(", ")", "[", "]", "*", "&", "struct task", "(struct task *)", "sizeof(", "'", '"', "|", ">", ";", "=",
+    "==", "if", "vcpu", "event", "fault", "all", "read", "user", "/4gx", "/s", "/i", "/0", "vm_fault", "vm.c:180", ":", "kernel:",
+    "-o json", "#", '\\', "é", '\x00', "%", "1.5ms", "output:", "now", "start", "here", "size", "cycle", "+5", "-5", "cpus[0].task",
+    "->mm", "regions[0]", "boot_stack", "x" * 300,
 )  # fmt: skip
 LOOKING = (
-    "print", "print/x", "x", "x/2s", "x/3i", "walk", "page", "maps", "where", "frame", "up", "down", "list", "disassemble", "registers", "symbol",
-    "break", "tbreak", "watch", "rwatch", "delete", "disable", "enable", "breakpoints", "tasks", "vcpu", "vcpus", "devices", "bookmark", "timeline",
-    "diff", "help", "info", "assert", "echo", "source", "set", "write", "until", "goto", "back", "stepi", "retry", "faults", "token", "why", "area",
-    "sleepers", "explain", "evict", "irq", "only", "latency", "inject", "reg", "offline",
+    "print", "print/x", "x", "x/2s", "x/3i", "walk", "page", "maps", "where", "frame", "up", "down", "list", "disassemble",
+    "registers", "symbol", "break", "tbreak", "watch", "rwatch", "delete", "disable", "enable", "breakpoints", "tasks", "vcpu",
+    "vcpus", "devices", "bookmark", "timeline", "diff", "help", "info", "assert", "echo", "source", "set", "write", "until", "goto",
+    "back", "stepi", "retry", "faults", "token", "why", "area", "sleepers", "explain", "evict", "irq", "only", "latency", "inject",
+    "reg", "offline",
 )  # fmt: skip
 
 

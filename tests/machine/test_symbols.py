@@ -18,6 +18,7 @@ from vmemu.errors import ConfigError
 from vmemu.machine import images
 from vmemu.machine.dwarf import DebugInfo
 from vmemu.machine.elf import parse_elf
+from vmemu.machine.locations import Machine as Machine_
 from vmemu.machine.symbols import Module, Symbols, UnknownName
 from vmemu.machine.types import Member, Type
 
@@ -173,7 +174,8 @@ def test_a_broken_file_is_refused_in_one_line(data: Any) -> None:
     for _ in range(data.draw(st.integers(1, 20))):
         raw[data.draw(st.integers(first, len(raw) - 1))] = data.draw(st.integers(0, 255))
     debug = DebugInfo("hello", bytes(raw))
-    for look in (lambda: debug.lines, lambda: debug.type_names, lambda: debug.functions, lambda: debug.rules(0x10000000),
+    nothing = Machine_(lambda column: 0x1000, lambda at, size: bytes(size), 0x2000, False)
+    for look in (lambda: debug.lines, lambda: debug.variables(0x10000010, nothing), lambda: debug.type_names, lambda: debug.functions, lambda: debug.rules(0x10000000),
                  lambda: debug.type_called("u64"), lambda: debug.type_at(0x10003000)):
         with suppress(ConfigError):
             look()

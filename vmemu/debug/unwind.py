@@ -11,7 +11,10 @@ from vmemu.debug.peek import linear, number, peek
 from vmemu.debug.tasks import Task, trapframe
 from vmemu.errors import VmemuError
 from vmemu.machine import view
+from vmemu.machine.locations import Machine as LocalsOf
+from vmemu.machine.locations import Place
 from vmemu.machine.symbols import Symbols
+from vmemu.machine.types import Type
 
 if TYPE_CHECKING:
     from vmemu.core import CoreVcpu
@@ -24,6 +27,12 @@ _NUMBERS: dict[str, tuple[dict[int, str], int]] = {
     "x86_64": (dict(enumerate(_X86)), 7),
     "arm64": ({**{i: f"x{i}" for i in range(31)}, 31: "sp"}, 31),
     "ppc64": ({**{i: f"r{i}" for i in range(32)}, 65: "lr"}, 1),
+}
+#: Registers that a function leaves as they were for its caller: what is known of the others ends with the call.
+_KEPT: dict[str, tuple[str, ...]] = {
+    "x86_64": ("rbx", "rbp", "rsp", *(f"r{i}" for i in range(12, 16))),
+    "arm64": ("sp", "sp_el0", *(f"x{i}" for i in range(19, 31))),
+    "ppc64": ("r1", "r2", *(f"r{i}" for i in range(13, 32))),
 }
 #: A trapframe lies so far above the stack pointer of the entry code that has called C (arch/*/entry.S, vectors.S).
 _ABOVE = {"x86_64": 0, "arm64": 0, "ppc64": 48}
@@ -64,15 +73,39 @@ class Frame:
         return self.pc - 1 if self.kind == "return" else self.pc
 
 
-def backtrace(machine: Machine, vcpu: CoreVcpu) -> list[Frame]:
-    """Where a vCPU stands, then its callers."""
-    names = _NUMBERS[machine.board.isa][0]
-    registers = {name: vcpu.get(name) for name in names.values() if name not in ("sp",)}
+def here(machine: Machine, vcpu: CoreVcpu) -> Frame:
+    """Where a vCPU stands."""
+    registers = {name: vcpu.get(name) for name in _NUMBERS[machine.board.isa][0].values() if name != "sp"}
     if machine.board.isa == "arm64":
         registers |= {"sp": vcpu.get("sp_el0" if vcpu.get("pstate") & 15 == 0 else "sp_el1"), "sp_el0": vcpu.get("sp_el0")}
-    user = in_user_mode(machine, vcpu)
+    return Frame(vcpu.pc, registers, "here", in_user_mode(machine, vcpu))
+
+
+def backtrace(machine: Machine, vcpu: CoreVcpu) -> list[Frame]:
+    """Where a vCPU stands, then its callers."""
     kept = [context for facility in machine.facilities.values() for context in facility.interrupted(vcpu.id)]
-    return _unwind(machine, Frame(vcpu.pc, registers, "here", user), lambda va, n: view.read_virtual(machine, vcpu, va, n), kept)
+    return _unwind(machine, here(machine, vcpu), lambda va, n: view.read_virtual(machine, vcpu, va, n), kept)
+
+
+def variables(machine: Machine, frame: Frame, read: Callable[[int, int], bytes]) -> dict[str, tuple[Type, Place | None]]:
+    """Arguments and local variables of a frame; `read` may raise VmemuError. A register's place has the name's value already."""
+    symbols, names = Symbols.of(machine), _NUMBERS[machine.board.isa][0]
+    rules = symbols.rules(frame.look())
+    base = None if rules is None else frame.registers.get(names.get(rules.cfa, ""))
+    look = LocalsOf(
+        lambda column: frame.registers.get(names.get(column, "")), read, None if rules is None or base is None else base + rules.offset,
+        machine.core.isa.big_endian,
+    )
+    found: dict[str, tuple[Type, Place | None]] = {}
+    # in a caller, the registers that the call has clobbered are told until it returns, and from then on where the value was saved
+    for address in (frame.look(), *([frame.pc] if frame.kind == "return" else [])):
+        for name, (type, place) in symbols.variables(address, look).items():
+            if place is not None and place.kind == "register":
+                value = look.register(place.number)
+                place = None if value is None else Place("value", value)
+            if address == frame.look() or (name in found and found[name][1] is None):
+                found[name] = type, place
+    return found
 
 
 def in_user_mode(machine: Machine, vcpu: CoreVcpu) -> bool:
@@ -144,7 +177,7 @@ def _caller(machine: Machine, frame: Frame, read: Callable[[int, int], bytes]) -
     if base is None:
         return None
     cfa = base + rules.offset
-    registers = dict(frame.registers)
+    registers = {name: frame.registers[name] for name in _KEPT[machine.board.isa] if name in frame.registers}
     for column, offset in rules.saved.items():
         raw = read(cfa + offset, 8)
         if len(raw) < 8:
@@ -152,7 +185,8 @@ def _caller(machine: Machine, frame: Frame, read: Callable[[int, int], bytes]) -
         if column in names:
             registers[names[column]] = number(machine, raw)
     registers[names[stack]] = cfa
-    pc = registers.get(names.get(rules.ra, ""), 0)
+    link = names.get(rules.ra, "")
+    pc = registers.get(link, frame.registers.get(link, 0))  # a leaf function has it in its register
     if not pc or symbols.at(pc) is None:
         return None
     return Frame(pc, registers, "return", frame.user)

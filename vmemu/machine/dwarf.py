@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from elftools.dwarf.callframe import FDE, ZERO
 from elftools.elf.elffile import ELFFile
 
-from vmemu.errors import ConfigError
+from vmemu.errors import ConfigError, VmemuError
+from vmemu.machine import locations
 from vmemu.machine.types import VOID, Member, Type
 
 T = TypeVar("T")
@@ -290,6 +291,58 @@ class DebugInfo:
             within = _number(die, "DW_AT_bit_offset")
             within = within if kind.big_endian else 8 * kind.size - within - bits
         return Member(_name(die), offset, kind, bits, 8 * kind.size - within - bits if kind.big_endian else within)
+
+    # --------------------------------------------------------------- locals
+    @cached_property
+    @_guarded
+    def _functions(self) -> list[tuple[int, int, Any]]:
+        found = []
+        for die in self._top():
+            if die.tag == "DW_TAG_subprogram":
+                found += [(low, high, die) for low, high in self._ranges(die)]
+        return sorted(found, key=lambda f: f[:2])
+
+    def _ranges(self, die: Any) -> list[tuple[int, int]]:
+        low, high, several = (die.attributes.get(f"DW_AT_{what}") for what in ("low_pc", "high_pc", "ranges"))
+        if low is not None and high is not None:
+            return [(low.value, high.value if high.form == "DW_FORM_addr" else low.value + high.value)]
+        if several is None or self._dwarf.range_lists() is None:
+            return []
+        top = die.cu.get_top_DIE().attributes.get("DW_AT_low_pc")
+        base, found = 0 if top is None else top.value, []
+        for entry in self._dwarf.range_lists().get_range_list_at_offset(several.value, die.cu):
+            if hasattr(entry, "base_address"):
+                base = entry.base_address
+            else:
+                found.append((base + entry.begin_offset, base + entry.end_offset))
+        return found
+
+    def variables(self, address: int, machine: locations.Machine) -> dict[str, tuple[Type, locations.Place | None]]:
+        """Arguments and local variables that are visible at an instruction: type, and where each is (None: nowhere now)."""
+        at = bisect_right([low for low, _, _ in self._functions], address) - 1
+        if at < 0 or address >= self._functions[at][1]:
+            return {}
+        try:
+            return self._variables(self._functions[at][2], address, machine)
+        except VmemuError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"{self.name}: malformed debug information: {type(error).__name__}") from None
+
+    def _variables(self, function: Any, address: int, machine: locations.Machine) -> dict[str, tuple[Type, locations.Place | None]]:
+        base = function.attributes.get("DW_AT_frame_base")
+        found: dict[str, tuple[Type, locations.Place | None]] = {}
+        for die in locations.scopes(function, address, self._ranges):
+            origin = die.get_DIE_from_attribute("DW_AT_abstract_origin") if "DW_AT_abstract_origin" in die.attributes else die
+            code = locations.expression(die, address, self._dwarf)
+            place = None
+            if code is not None:
+                place = locations.locate(code, die.cu.structs, machine, None if base is None else base.value)
+            elif "DW_AT_const_value" in die.attributes:
+                place = locations.Place("value", _number(die, "DW_AT_const_value") & (1 << 64) - 1)
+            if _name(origin):
+                found[_name(origin)] = self._type(self._declared(origin), 0), place
+        return found
 
     # ------------------------------------------------------------ unwinding
     @cached_property

@@ -20,6 +20,8 @@ from weakref import WeakKeyDictionary
 from vmemu.errors import ConfigError
 from vmemu.machine.dwarf import DebugInfo, Line, Rules
 from vmemu.machine.elf import ElfImage, Entry
+from vmemu.machine.locations import Machine as LocalsOf
+from vmemu.machine.locations import Place
 from vmemu.machine.types import Member, Read, Type, Value
 
 if TYPE_CHECKING:
@@ -210,6 +212,11 @@ class Symbols:
         """How to unwind from an instruction."""
         found = self._module(address)
         return None if found is None else found[0].debug.rules(found[1])
+
+    def variables(self, address: int, machine: LocalsOf) -> dict[str, tuple[Type, Place | None]]:
+        """Arguments and local variables that are visible at an instruction; None: the compiler keeps it nowhere there."""
+        found = self._module(address)
+        return {} if found is None else found[0].debug.variables(found[1], machine)
 
     # ---------------------------------------------------------------- types
     def type_of(self, name: str) -> Type:

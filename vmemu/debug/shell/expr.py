@@ -39,12 +39,16 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True)
 class Scope:
-    """What names mean. read(address, size) -> bytes raises VmemuError; register(name) -> value, None for no such register."""
+    """What names mean. read(address, size) -> bytes raises VmemuError; register(name) -> value, None for no such register.
+
+    local(name): an argument or local variable, None for no such one; raises CommandError for one that is nowhere now.
+    """
 
     symbols: Symbols
     read: Callable[[int, int], bytes]
     register: Callable[[str], int | None]
     big_endian: bool = False
+    local: Callable[[str], Value | None] = lambda name: None
 
     def load(self, type: Type | None, address: int, member: Member | None = None) -> Value:
         """The value of a type at an address."""
@@ -151,6 +155,9 @@ class Expression:
                 raise
             self._at = start
             return None
+        if len(words) == 1 and found.composite and found.name != words[0]:  # a struct's tag alone is no type, but may be a variable
+            self._at = start
+            return None
         while self._take("*"):
             found = Type(f"{found.name} *", "pointer", 8, found.big_endian, found)
         return found
@@ -204,6 +211,8 @@ class Expression:
 
 # ------------------------------------------------------------------ evaluation
 def _name(scope: Scope, name: str) -> Value:
+    if (found := scope.local(name)) is not None:
+        return found
     symbol = scope.symbols.find(name)
     if symbol is None:
         if (number := scope.register(name)) is not None:

@@ -10,7 +10,19 @@ from vmemu.debug.peek import number as number_of
 from vmemu.debug.shell.code import instructions
 from vmemu.debug.shell.debugger import Debugger
 from vmemu.debug.shell.expr import Value
-from vmemu.debug.shell.places import PHYSICAL, VIRTUAL, Space, complete_symbols, evaluate, note_away, parse, physical, read, scope
+from vmemu.debug.shell.places import (
+    PHYSICAL,
+    VIRTUAL,
+    Space,
+    complete_symbols,
+    evaluate,
+    locals_of,
+    note_away,
+    parse,
+    physical,
+    read,
+    scope,
+)
 from vmemu.debug.shell.registry import CommandError, UsageError, command
 from vmemu.debug.shell.show import FORMATS, show
 
@@ -150,6 +162,17 @@ def _number(debugger: Debugger, number: int) -> str:
     text = str(number) if -10 < number < 10 else f"{number} = {number:#x}"
     name = debugger.symbols.name(number & _MASK) if number > 4096 else "0x"
     return text if name.startswith("0x") else f"{number:#x} <{name}>"
+
+
+@command("locals", topic="state", example=("locals", "arguments and local variables of the selected frame, as far as they are kept"))
+def locals_(debugger: Debugger, text: str) -> None:
+    """Arguments and local variables of the selected frame."""
+    found = locals_of(debugger, debugger.vcpu)
+    for name, (_, place) in found.items():
+        shown = "(kept nowhere now)" if place is None else value_text(debugger, evaluate(debugger, name))
+        debugger.say(f"{name} = {shown}")
+    if not found:
+        debugger.say(f"none are known for {debugger.place(debugger.pc)}")
 
 
 @command("write", topic="intervene", usage="write[/SIZE] ADDRESS = VALUE ...", complete=complete_symbols,

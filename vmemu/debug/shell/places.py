@@ -16,10 +16,13 @@ from vmemu.core import PAGE_SIZE, CoreVcpu
 from vmemu.debug import tasks as guest_tasks
 from vmemu.debug.peek import Unreadable, away, peek
 from vmemu.debug.shell.expr import Expression, Scope, Value
-from vmemu.debug.shell.registry import UsageError
+from vmemu.debug.shell.registry import CommandError, UsageError
+from vmemu.debug.unwind import here, variables
 from vmemu.debug.walks import walk
 from vmemu.isa.base import RegisterFile
 from vmemu.machine import view
+from vmemu.machine.locations import Place
+from vmemu.machine.types import Type
 
 if TYPE_CHECKING:
     from vmemu.debug.shell.debugger import Debugger
@@ -63,8 +66,29 @@ def scope(debugger: Debugger, space: Space = VIRTUAL, vcpu: CoreVcpu | None = No
     of = debugger.vcpu if vcpu is None else vcpu
     return Scope(
         debugger.symbols, lambda at, size: read(debugger, space, at & _MASK, size, of), lambda name: register(debugger, name, of),
-        debugger.machine.core.isa.big_endian,
+        debugger.machine.core.isa.big_endian, lambda name: local(debugger, name, of),
     )
+
+
+def locals_of(debugger: Debugger, vcpu: CoreVcpu) -> dict[str, tuple[Type, Place | None]]:
+    """Arguments and local variables of the selected frame, or of where another vCPU stands."""
+    frame = debugger.selected_frame() if vcpu is debugger.vcpu else None
+    if frame is None:
+        frame = here(debugger.machine, vcpu)
+    return variables(debugger.machine, frame, lambda at, size: read(debugger, VIRTUAL, at & _MASK, size, vcpu))
+
+
+def local(debugger: Debugger, name: str, vcpu: CoreVcpu) -> Value | None:
+    """The value of an argument or local variable; None: there is none of that name. Raises CommandError for one that is nowhere."""
+    found = locals_of(debugger, vcpu).get(name)
+    if found is None:
+        return None
+    type, place = found
+    if place is None:
+        raise CommandError(f"{name} is kept nowhere at this instruction: the compiler has done without it")
+    if place.kind == "memory":
+        return scope(debugger, VIRTUAL, vcpu).load(type, place.number)
+    return Value(type.scalar(place.number.to_bytes(8, "little")[: type.size or 8][:: -1 if type.big_endian else 1]), type)
 
 
 def evaluate(debugger: Debugger, text: str, space: Space = VIRTUAL) -> Value:
@@ -78,6 +102,8 @@ def register(debugger: Debugger, name: str, vcpu: CoreVcpu) -> int | None:
     frame = debugger.selected_frame() if vcpu is debugger.vcpu else None
     if frame is not None and name in frame.registers:
         return frame.registers[name]
+    if frame is not None and frame.kind != "here" and re.fullmatch(r"[xr][0-9]+|r[a-d]x|r[ds]i|lr", name):
+        raise CommandError(f"${name} of frame {debugger.frame} is not known: calls do not keep it")
     if name == "pc" or (name == "rip" and frame is not None):
         return vcpu.pc if frame is None else frame.pc
     if any(r.name == name for r in known):

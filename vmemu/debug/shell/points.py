@@ -47,11 +47,11 @@ def _set(debugger: Debugger, text: str, temporary: bool) -> None:
 
 
 @command("break", "b", "br", topic="stop", usage=_BREAK, complete=complete_symbols,
-         example=("break vm_fault if $task == 3 && $vcpu == 1", "stop there only then; expressions are those of `print`"))
+         example=("break vm_fault if access == 1 && $task == 3", "stop there only then; expressions are those of `print`"))
 def break_(debugger: Debugger, text: str) -> None:
     """Stop before the code at a place: SYMBOL, FILE:LINE, *ADDRESS, or here.
 
-    A function's breakpoint lies at its first instruction: arguments are in their registers. Breakpoints are guest-virtual, on every
+    A function's breakpoint lies at its first instruction. Breakpoints are guest-virtual, on every
     vCPU or on one, in every address space. Conditions are evaluated on the vCPU that comes there.
     """
     _set(debugger, text, False)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 from vmemu.core import CoreVcpu
@@ -57,8 +58,12 @@ def show_registers(debugger: Debugger, text: str) -> None:
         return
     before = debugger.before.get(vcpu.id, {}) if not debugger.frame else {}
     plain: list[str] = []
+    lost: list[str] = []
     for register in wanted:
         value = values[register.name]
+        if value is None:
+            lost.append(register.name)
+            continue
         changed = register.name in before and before[register.name] != value
         if register.format is None and register.bits == 64:
             plain.append(_cell(debugger, register.name, value, changed))
@@ -73,6 +78,8 @@ def show_registers(debugger: Debugger, text: str) -> None:
         debugger.say(f"{mark}{register.name:>10} {register.show(value)}")
     if plain:
         debugger.say("  ".join(plain))
+    if lost:
+        debugger.say(f"not kept over the call: {', '.join(lost)}")
 
 
 def _cell(debugger: Debugger, name: str, value: int, changed: bool) -> str:
@@ -80,12 +87,14 @@ def _cell(debugger: Debugger, name: str, value: int, changed: bool) -> str:
     return f"{debugger.style(mark, 'changed') if changed else mark}{name:>10} {debugger.style(text, 'changed') if changed else text}"
 
 
-def _value(debugger: Debugger, vcpu: CoreVcpu, name: str) -> int:
+def _value(debugger: Debugger, vcpu: CoreVcpu, name: str) -> int | None:
+    """In the selected frame; None: what it was there is not known any more. System registers are the vCPU's."""
     frame = debugger.selected_frame()
-    if frame is not None:
-        stack = "sp_el0" if debugger.isa == "arm64" and name == "sp_el0" else ""
-        if name in ("pc", "rip"):
-            return frame.pc
-        if name in frame.registers and not stack:
-            return frame.registers[name]
-    return vcpu.get(name)
+    if frame is None:
+        return vcpu.get(name)
+    if name in ("pc", "rip"):
+        return frame.pc
+    if name in frame.registers:
+        return frame.registers[name]
+    numbered = re.fullmatch(r"[xr][0-9]+|r[a-ds][xpi]|r[ds]i|lr", name) is not None
+    return None if numbered else vcpu.get(name)
