@@ -304,3 +304,74 @@ def test_too_many_and_nonsense(isa: str) -> None:
     for number in (*numbers, 99):
         core.remove_watch(number)
     assert core.add_watch(data(isa), 1, 2) == 0
+
+
+#: Loads and stores of all sizes around the address in register 2: not aligned, in pairs, ppc64 also in the other byte order.
+PIECES = {
+    "x86_64": ["498b4203", "418b5a09", "410fb75a11", "4989421b", "6641895a25", "49894233", "f3410f6f4245", "f3410f7f4253"],
+    "arm64": ["f8403068", "b840b068", "78401068", "f801b068", "b8025068", "a9052068", "a9452468"],
+    "ppc64": ["ea900000", "82b0000a", "a2d00011", "fa900018", "92b00026", "3ac0000b", "7eb6842c", "7eb6852c", "7eb68428", "7eb68528"],
+}
+
+
+def code_of(isa: str, text: str) -> bytes:
+    """An instruction from its digits, as manuals print it."""
+    return bytes.fromhex(text)[:: -1 if isa == "arm64" else 1]
+
+
+@each_isa
+def test_neighbours_of_watched_bytes_see_memory_as_it_is(isa: str) -> None:
+    """A page with one watched byte: every access beside it goes the long way, and does what it always does."""
+    a = assembler(isa)
+    a.li(0, 0x1122334455667788)
+    a.li(3, 40)
+    a.li(2, data(isa))
+    a.li(5, 7)
+    a.label("loop")
+    for text in PIECES[isa]:
+        a.raw(code_of(isa, text))
+    a.add(0, 4)
+    a.store(0, 2, 0x80)
+    a.load(4, 2, 0x78)
+    a.add(2, 5)
+    a.dec_jnz(3, "loop")
+    a.halt()
+    ref = trace(isa, a.code(), fill=1, accesses=True)
+    plain = Guest(isa, a.code(), fill=1)
+    assert ended(plain.run())
+    for where in (0x800, 0x60, 0x61, 0xC3):
+        for access in ("r", "w", "rw"):
+            g = Guest(isa, a.code(), fill=1)
+            g.machine.add_watch(data(isa) + where, 1, ACCESS[access])
+            hits = found(g)
+            wanted = expected(ref, set(), [(data(isa) + where, 1, access)])
+            assert [hit[:2] for hit in hits] == [hit[:2] for hit in wanted], (where, access)
+            assert g.state() == plain.state()
+
+
+@pytest.mark.parametrize(
+    ("isa", "setup", "insn"),
+    [
+        # cmpxchg16b [r10]: rdx:rax = what is there, rcx:rbx = the new value
+        ("x86_64", ["498b02", "498b5208", "48c7c311000000", "48c7c122000000"], "490fc70a"),
+        ("arm64", ["d280022a", "d280044b", "c87f2468"], "c82c2c6a"),  # ldxp x8, x9, [x3]; stxp w12, x10, x11, [x3]
+    ],
+)
+def test_both_halves_of_a_store_that_may_fail(isa: str, setup: list[str], insn: str) -> None:
+    a = assembler(isa)
+    a.li(2, data(isa))
+    for text in setup:
+        a.raw(code_of(isa, text))
+    at = a.here
+    a.raw(code_of(isa, insn))
+    a.load(4, 2, 0)
+    a.load(0, 2, 8)
+    a.halt()
+    for where in range(0, 16, 5):
+        g, plain = Guest(isa, a.code(), fill=1), Guest(isa, a.code(), fill=1)
+        assert ended(plain.run()) and (plain.get(4), plain.get(0)) == (0x11, 0x22)
+        g.machine.add_watch(data(isa) + where, 1, 2)
+        x = g.run()
+        assert (x.kind, x.pc) == (ExitKind.DEBUG, at)
+        assert ended(g.run())
+        assert g.state() == plain.state()

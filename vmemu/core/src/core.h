@@ -134,6 +134,7 @@ struct frame {
 #define FRAME_BASE 0ull                                 /* Unicorn "physical" addresses: frame pool from here ... */
 #define MMIO_BASE (1ull << 38)                          /* ... device windows here, one page each ... */
 #define MAX_MMIO 1024                                   /* 16 GICv3 redistributors are 512 */
+#define WATCH_BASE (MMIO_BASE << 1)                     /* ... and all of guest RAM once more, in the order of s2[], for pages that are watched */
 
 struct store_timing { u64 latency; u32 depth; u64 busy[64]; };  /* cycles (CYC); busy[i] = when server i is free */
 
@@ -407,7 +408,7 @@ struct vcpu {
     struct trap watch_hit;
     struct debug_place passed, until, inspect;          /* a break that was told; debug_until(); an instruction to be run alone */
     u64 until_cycles; bool until_settled;
-    bool inspecting;                                    /* it runs now */
+    bool inspecting, near_watch, windowed;              /* it runs now; an access came near to watched bytes; WATCH_BASE is mapped */
     u64 inspect_passed;                                 /* watches that were told for it */
     u32 inspect_spill;                                  /* bytes of an access that lie on the page that is filled next */
 #define INSPECT_PAGES 64
@@ -498,6 +499,8 @@ void vcpu_set_irq(struct vcpu *, u32 line, bool level);
 u32 machine_ready(struct machine *, u64 window);         /* fills m->ready; how many may run */
 bool vcpu_runnable(const struct vcpu *);                 /* online, not held, not halted; or halted and other lines are high than when parked */
 void vcpu_set_halted(struct vcpu *, bool);
+u64 vcpu_insns_inside(struct vcpu *);                   /* the same inside a hook, where PC is exact */
+void vcpu_sync_pc(struct vcpu *);                       /* inside a device's callback: make PC exact */
 u64 vcpu_insns(struct vcpu *);                          /* exact instruction index */
 u32 vcpu_executed(struct vcpu *);                       /* instructions of current_block() that have run */
 void vcpu_set_limit(struct vcpu *);
@@ -511,7 +514,8 @@ void engine_drop_block(struct vcpu *, u64 va);          /* translations that con
 void engine_exit_checks(struct vcpu *, bool on);         /* whether address hooks of the next translations can stop it */
 bool engine_has_hook(const struct vcpu *, u64 pc, u32 size);    /* has an instruction in [pc, pc + size) an address hook? */
 int engine_add_hooks(struct vcpu *);
-bool debug_fill(struct vcpu *, u32 page, enum access, u64 va);   /* may this touch of a watched page be filled? */
+enum { WATCH_REFUSE, WATCH_FILL, WATCH_WINDOW };
+int debug_fill(struct vcpu *, u32 page, enum access, u64 va);    /* how may this touch of a watched page be filled? */
 bool debug_inspect_begin(struct vcpu *);                /* the instruction at PC touches a watched page, and is to run alone */
 void debug_inspect_end(struct vcpu *);
 int debug_stopped(struct vcpu *, bool faulted, bool *ours);  /* EXIT_DEBUG, or EXIT_NONE; *ours: it was for a trap that it stopped */

@@ -5,10 +5,12 @@
  *
  * A breakpoint is an address hook (vcpu.c), the first one of its address. It stops as an exact stop does, its block stays open.
  *
- * A watched page never has the watched right in a soft TLB, so that the first touch by an instruction comes to mmu_fill(), which
- * refuses it: nothing of the instruction has happened. Which bytes it wants is not known there (one instruction may touch a page
- * several times). So that one instruction is run again alone, translated with memory hooks: they tell each access before it is made,
- * and one to watched bytes is cut short there. If none is, the instruction is complete, and nobody has noticed.
+ * A watched page never has the watched right in a soft TLB. It is filled as a window of device memory (WATCH_BASE) instead, whose
+ * callbacks do what the access wants, unless it comes near to watched bytes: then nothing more of the instruction happens. Neither do
+ * they know which bytes it wants in all (what is not aligned comes in pieces), nor what it will touch after that. So that one
+ * instruction is run again alone, translated with memory hooks: they tell each access before it is made, and one to watched bytes is
+ * cut short there. If none is, the instruction is complete, and nobody has noticed. Pages that hold translated code are not windows:
+ * a store there is refused at once, and the instruction looked at alone.
  *
  * The engine's and the host's own accesses (exception entry, copy, devices) are told after they were made, at the next block.
  */
@@ -65,7 +67,7 @@ static bool has_break(const struct machine *m, u64 va)
 static void on_break(uc_engine *uc, u64 addr, u32 size, struct vcpu *v)
 {
     struct debug *d = &v->m->debug;
-    u64 at = v->insns - (current_block(v)->n - vcpu_executed(v));
+    u64 at = vcpu_insns_inside(v);
 
     (void)size;
     if (v->until.set && v->until.insns == at && !v->until_settled && v->until_cycles == vcpu_now(v)) {
@@ -169,6 +171,100 @@ static void mark_pages(struct machine *m)
         UC.ctl(m->vcpu[i]->uc, UC_CTL_WRITE(UC_CTL_TLB_FLUSH, 0));
 }
 
+/* Instructions whose helpers test the whole range and then write without telling: how many bytes from the address they tested. */
+static u32 span(struct vcpu *v)
+{
+    const u8 *code = mmu_code_at(v, v->m->arch->get_pc(v));
+    u32 insn;
+
+    if (!code || v->m->arch->uc_arch == UC_ARCH_X86)
+        return 0;
+    memcpy(&insn, code, 4);
+    if (v->m->arch->uc_arch == UC_ARCH_ARM64)
+        return (insn & 0xffffffe0) == 0xd50b7420 ? 64 : 0;          /* DC ZVA; DCZID_EL0 says 64 bytes */
+    if (v->m->arch->code_mode && !v->m->arch->code_mode(v))
+        insn = __builtin_bswap32(insn);
+    if ((insn & 0xfc0007fe) == 0x7c0007ec)                          /* dcbz */
+        return 128;
+    if (insn >> 26 == 46 || insn >> 26 == 47)                       /* lmw, stmw */
+        return 4 * (32 - (insn >> 21 & 31));
+    if ((insn & 0xfc0006fe) == 0x7c0004aa)                          /* lswi, lswx, stswi, stswx */
+        return 128;
+    return 0;
+}
+
+static struct trap watch_trap(struct vcpu *v, u64 va, u64 gpa, u32 size, u32 access)
+{
+    return (struct trap){ .kind = TRAP_WATCH, .vcpu = v->id, .pc = v->m->arch->get_pc(v), .va = va, .gpa = gpa, .size = size,
+                          .access = access };
+}
+
+/* ------------------------------------------------------------ the window */
+
+/* Whatever instruction touches one of so many bytes beside a watched one is looked at alone: pieces of an access that is not aligned,
+ * and both halves of a compare-and-swap of 16 bytes, lie within. Nothing of it has been written then. */
+#define NEAR 16
+
+/* The watched bytes are near: leave the instruction before this access is made. Returns when there is no need. */
+static void near(struct vcpu *v, u64 gpa, u32 size, u32 access)
+{
+    u64 from = gpa < NEAR ? 0 : gpa - NEAR;
+
+    if (likely(!watches_at(v->m, from, gpa + size + NEAR - from, access)))
+        return;
+    vcpu_sync_pc(v);
+    if (span(v) && !watches_at(v->m, gpa, size, access))    /* each piece counts for itself, and may be made again */
+        return;
+    v->near_watch = true;
+    v->watch_hit = watch_trap(v, 0, gpa, size, access);
+    UC.emu_stop(v->uc);
+    v->loop_exit(v->cpu);
+}
+
+static u8 *behind(struct vcpu *v, u64 offset, u64 *gpa)
+{
+    u32 page = (u32)(offset >> PAGE_SHIFT);
+
+    *gpa = s2_gpa(v->m, page) + (offset & (PAGE_SIZE - 1));
+    return v->m->ram + ((size_t)v->m->s2[page].frame << PAGE_SHIFT) + (offset & (PAGE_SIZE - 1));
+}
+
+static u64 on_window_read(uc_engine *uc, u64 offset, unsigned size, void *user)
+{
+    struct vcpu *v = user;
+    u64 gpa, value = 0;
+    const u8 *from = behind(v, offset, &gpa);
+
+    (void)uc;
+    near(v, gpa, size, WATCH_READ);
+    memcpy(&value, from, size);
+    return v->m->arch->big_endian ? __builtin_bswap64(value) >> (64 - 8 * size) : value;
+}
+
+static void on_window_write(uc_engine *uc, u64 offset, unsigned size, u64 value, void *user)
+{
+    struct vcpu *v = user;
+    u64 gpa;
+    u8 *to = behind(v, offset, &gpa);
+
+    (void)uc;
+    near(v, gpa, size, WATCH_WRITE);
+    if (v->m->arch->big_endian)
+        value = __builtin_bswap64(value) >> (64 - 8 * size);
+    memcpy(to, &value, size);
+}
+
+static bool open_windows(struct machine *m)
+{
+    for (u32 i = 0; i < m->nvcpus; i++) {
+        struct vcpu *v = m->vcpu[i];
+        if (!v->windowed && UC.mmio_map(v->uc, WATCH_BASE, (size_t)m->npages * PAGE_SIZE, on_window_read, v, on_window_write, v))
+            return false;
+        v->windowed = true;
+    }
+    return true;
+}
+
 /* The number of the watch, or -1. The range is RAM. */
 int debug_watch(struct machine *m, u64 gpa, u64 size, u32 access)
 {
@@ -176,7 +272,7 @@ int debug_watch(struct machine *m, u64 gpa, u64 size, u32 access)
 
     if (!d->pages)
         d->pages = calloc(m->npages + 1, 1);
-    if (!d->pages || !size || gpa + size < gpa || !(access & (WATCH_READ | WATCH_WRITE)))
+    if (!d->pages || !open_windows(m) || !size || gpa + size < gpa || !(access & (WATCH_READ | WATCH_WRITE)))
         return core_fail("bad watchpoint");
     for (u64 page = gpa & PAGE_MASK; page < gpa + size; page += PAGE_SIZE)
         if (s2_index(m, page) < 0)
@@ -206,35 +302,7 @@ void debug_switch(struct machine *m, bool on)
         mark_pages(m);
 }
 
-/* Instructions whose helpers test the whole range and then write without telling: how many bytes from the address they tested. */
-static u32 span(struct vcpu *v)
-{
-    const u8 *code = mmu_code_at(v, v->m->arch->get_pc(v));
-    u32 insn;
-
-    if (!code || v->m->arch->uc_arch == UC_ARCH_X86)
-        return 0;
-    memcpy(&insn, code, 4);
-    if (v->m->arch->uc_arch == UC_ARCH_ARM64)
-        return (insn & 0xffffffe0) == 0xd50b7420 ? 64 : 0;          /* DC ZVA; DCZID_EL0 says 64 bytes */
-    if (v->m->arch->code_mode && !v->m->arch->code_mode(v))
-        insn = __builtin_bswap32(insn);
-    if ((insn & 0xfc0007fe) == 0x7c0007ec)                          /* dcbz */
-        return 128;
-    if (insn >> 26 == 46 || insn >> 26 == 47)                       /* lmw, stmw */
-        return 4 * (32 - (insn >> 21 & 31));
-    if ((insn & 0xfc0006fe) == 0x7c0004aa)                          /* lswi, lswx, stswi, stswx */
-        return 128;
-    return 0;
-}
-
 static bool inspected(struct vcpu *v) { return here(&v->inspect, vcpu_insns(v), v->m->arch->get_pc(v)); }
-
-static struct trap watch_trap(struct vcpu *v, u64 va, u64 gpa, u32 size, u32 access)
-{
-    return (struct trap){ .kind = TRAP_WATCH, .vcpu = v->id, .pc = v->m->arch->get_pc(v), .va = va, .gpa = gpa, .size = size,
-                          .access = access };
-}
 
 /* One access of the instruction that runs alone. True: it must not be made. */
 static bool meets(struct vcpu *v, u64 va, u64 gpa, u32 size, u32 access)
@@ -250,15 +318,38 @@ static bool meets(struct vcpu *v, u64 va, u64 gpa, u32 size, u32 access)
 }
 
 /* From mmu_fill(), for a page that is watched for this access. */
-bool debug_fill(struct vcpu *v, u32 page, enum access acc, u64 va)
+int debug_fill(struct vcpu *v, u32 page, enum access acc, u64 va)
 {
     u32 spill = v->inspect_spill;
 
     if (!v->inspecting)
-        return false;
+        return v->windowed && !v->m->frames[v->m->s2[page].frame].fetchers ? WATCH_WINDOW : WATCH_REFUSE;
     v->inspect_va[page % INSPECT_PAGES] = va & PAGE_MASK;
     v->inspect_spill = 0;
-    return !spill || !meets(v, va & PAGE_MASK, s2_gpa(v->m, page), spill, bit_of(acc));
+    return spill && meets(v, va & PAGE_MASK, s2_gpa(v->m, page), spill, bit_of(acc)) ? WATCH_REFUSE : WATCH_FILL;
+}
+
+/* Is the instruction that runs alone one that compares and stores two halves of 16 bytes? They cannot be told one by one: with the first
+ * one stored it would fail when it is run again. */
+static bool paired(struct vcpu *v)
+{
+    const u8 *code = mmu_code_at(v, v->inspect.pc);
+    u32 insn, left = PAGE_SIZE - (u32)(v->inspect.pc & (PAGE_SIZE - 1));
+
+    if (!code)
+        return false;
+    if (v->m->arch->uc_arch == UC_ARCH_X86) {           /* prefixes, 0f c7 /1 */
+        for (u32 i = 0; i + 2 < left && i < 6; i++)
+            if (code[i] == 0x0f)
+                return code[i + 1] == 0xc7 && (code[i + 2] >> 3 & 7) == 1;
+        return false;
+    }
+    memcpy(&insn, code, 4);
+    if (v->m->arch->uc_arch == UC_ARCH_ARM64)           /* CASP, STXP */
+        return (insn & 0xbfa07c00) == 0x08207c00 || (insn & 0xffe00000) == 0xc8200000;
+    if (!v->m->arch->code_mode(v))
+        insn = __builtin_bswap32(insn);
+    return (insn & 0xfc0007ff) == 0x7c00016d;           /* stqcx. */
 }
 
 static void on_access(uc_engine *uc, uc_mem_type type, u64 addr, int size, i64 value, void *user)
@@ -273,6 +364,8 @@ static void on_access(uc_engine *uc, uc_mem_type type, u64 addr, int size, i64 v
         return;
     u32 page = v->m->frames[frame].page;
     u64 off = addr & (PAGE_SIZE - 1);
+    if (type == UC_MEM_WRITE && size == 8 && paired(v))
+        off &= ~15ull, n = 16;
     if (!v->m->watched || !v->m->watched[page] ||
         !meets(v, v->inspect_va[page % INSPECT_PAGES] + off, s2_gpa(v->m, page) + off, n, type == UC_MEM_WRITE ? WATCH_WRITE : WATCH_READ))
         return;
@@ -312,12 +405,17 @@ static int refused(struct vcpu *v)
 {
     u32 wide;
 
+    bool window = v->near_watch;
+
+    v->near_watch = false;
     v->debug_open = v->open;                            /* no event here: without the watch there would be no stop */
     if (!inspected(v)) {
         v->inspect = (struct debug_place){ .set = true, .insns = vcpu_insns(v), .pc = v->m->arch->get_pc(v) };
         v->inspect_passed = 0;
     }
-    if ((wide = span(v))) {
+    if ((wide = span(v)) && window)                     /* its pieces come through the window */
+        meets(v, 0, v->watch_hit.gpa, v->watch_hit.size, v->watch_hit.access);
+    else if (wide) {
         u64 va = engine_fault_address(v), off = va & (PAGE_SIZE - 1);
         meets(v, va, (v->fill_walk.gpa & PAGE_MASK) + off, wide < PAGE_SIZE - off ? wide : (u32)(PAGE_SIZE - off), bit_of(v->fill_access));
     }
@@ -329,7 +427,7 @@ int debug_stopped(struct vcpu *v, bool faulted, bool *ours)
 {
     u32 kind;
 
-    *ours = faulted && v->fill_status == FILL_WATCH;
+    *ours = (faulted && v->fill_status == FILL_WATCH) || v->near_watch;
     if (*ours && !v->trap_kind)
         refused(v);
     kind = v->trap_kind;

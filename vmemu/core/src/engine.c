@@ -29,6 +29,8 @@ u64 vcpu_insns(struct vcpu *v)
     return v->open ? v->insns - (current_block(v)->n - vcpu_executed(v)) : v->insns;
 }
 
+u64 vcpu_insns_inside(struct vcpu *v) { return v->insns - (current_block(v)->n - vcpu_executed(v)); }
+
 /* Also right inside a hook, where PC is exact and current_block() runs. */
 u64 vcpu_now(struct vcpu *v)
 {

@@ -184,9 +184,14 @@ bool mmu_fill(uc_engine *uc, u64 va, uc_mem_type type, uc_tlb_entry *e, void *us
         return refuse(v, FILL_S2, &w, va, acc);
 
     u32 hidden = 0;                                     /* rights that a debugger watches */
+    bool windowed = false;                              /* they go through its window */
     if (unlikely(m->watched != NULL) && (hidden = m->watched[index]) != 0) {
-        if (acc != ACC_FETCH && (hidden & (acc == ACC_WRITE ? WATCH_WRITE : WATCH_READ)) && !debug_fill(v, (u32)index, acc, va))
-            return refuse(v, FILL_WATCH, &w, va, acc);
+        if (acc != ACC_FETCH && (hidden & (acc == ACC_WRITE ? WATCH_WRITE : WATCH_READ))) {
+            int how = debug_fill(v, (u32)index, acc, va);
+            if (how == WATCH_REFUSE)
+                return refuse(v, FILL_WATCH, &w, va, acc);
+            windowed = how == WATCH_WINDOW;
+        }
         hidden = v->inspecting ? 0 : (hidden & WATCH_READ ? UC_PROT_READ : 0) | (hidden & WATCH_WRITE ? UC_PROT_WRITE : 0);
     }
     struct frame *f = &m->frames[p->frame];
@@ -211,6 +216,10 @@ bool mmu_fill(uc_engine *uc, u64 va, uc_mem_type type, uc_tlb_entry *e, void *us
     }
     e->paddr = FRAME_BASE + ((u64)p->frame << PAGE_SHIFT);
     e->perms = perms & ~hidden;
+    if (unlikely(windowed)) {
+        e->paddr = WATCH_BASE + ((u64)index << PAGE_SHIFT);
+        e->perms = acc == ACC_WRITE ? UC_PROT_WRITE : UC_PROT_READ;
+    }
     return true;
 }
 

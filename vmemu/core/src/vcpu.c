@@ -132,7 +132,7 @@ int vcpu_io(struct vcpu *v, int kind, u64 addr, u32 size, u64 *value)
 }
 
 /* PC is not synchronised for device memory: it stands wherever the last TLB fill left it, which host time decides. */
-static void sync_pc(struct vcpu *v)
+void vcpu_sync_pc(struct vcpu *v)
 {
     v->restore_state(v->cpu, *(uintptr_t *)((char *)v->cpu + CPU_MEM_IO_PC), false);
 }
@@ -145,7 +145,7 @@ static u64 on_mmio_read(uc_engine *uc, u64 offset, unsigned size, void *user)
     (void)uc;
     if (offset >> PAGE_SHIFT == OPEN_BUS)
         return value;
-    sync_pc(v);
+    vcpu_sync_pc(v);
     vcpu_io(v, IO_MMIO_READ, v->m->mmio[offset >> PAGE_SHIFT] + (offset & (PAGE_SIZE - 1)), size, &value);
     return value;
 }
@@ -157,7 +157,7 @@ static void on_mmio_write(uc_engine *uc, u64 offset, unsigned size, u64 value, v
     (void)uc;
     if (offset >> PAGE_SHIFT == OPEN_BUS)
         return;
-    sync_pc(v);
+    vcpu_sync_pc(v);
     vcpu_io(v, IO_MMIO_WRITE, v->m->mmio[offset >> PAGE_SHIFT] + (offset & (PAGE_SIZE - 1)), size, &value);
 }
 
