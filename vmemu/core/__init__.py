@@ -271,7 +271,8 @@ class CoreVcpu:
     # ------------------------------------------------------------ registers
     def get(self, name: str) -> int:
         """Value of a register by its name in the isa room. Raises KeyError."""
-        return int(lib.vcpu_reg_get(self.ptr, self._index(name)))
+        value: int = lib.vcpu_reg_get(self.ptr, self._index(name))
+        return value
 
     def set(self, name: str, value: int) -> None:
         """Write a register. Raises KeyError, or EngineError where the register cannot be written."""

@@ -91,13 +91,21 @@ class Register:
         return f"{value:#0{self.bits // 4 + 2}x}"
 
 
+class _Numbers(dict[str, int]):
+    """Register name -> index."""
+
+    def __missing__(self, name: str) -> int:
+        raise KeyError(f"no register {name!r}")
+
+
 class RegisterFile:
-    """Registers of one architecture by name and by index."""
+    """Registers of one architecture by name and by index. `index(name)` raises KeyError; it is on the path of every register access."""
 
     def __init__(self, registers: tuple[Register, ...]) -> None:
         self.registers = registers
-        self._index = {r.name: i for i, r in enumerate(registers)}
-        if len(self._index) != len(registers):
+        numbers = _Numbers((r.name, i) for i, r in enumerate(registers))
+        self.index = numbers.__getitem__
+        if len(numbers) != len(registers):
             raise ValueError("two registers share a name")
 
     def __iter__(self) -> Iterator[Register]:
@@ -108,12 +116,6 @@ class RegisterFile:
 
     def __getitem__(self, name: str) -> Register:
         return self.registers[self.index(name)]
-
-    def index(self, name: str) -> int:
-        try:
-            return self._index[name]
-        except KeyError:
-            raise KeyError(f"no register {name!r}") from None
 
 
 @dataclass(frozen=True, slots=True)

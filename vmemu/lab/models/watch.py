@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 #: So much of the story is kept, unless asked otherwise.
 KEPT = 4096
+_TURN, _COMMAND = What.TURN, What.COMMAND
 
 
 class Moment(NamedTuple):
@@ -54,7 +55,8 @@ class Watch:
             own_way = type(model).see is not Model.see
             for what in What if own_way else model.on:
                 wanted[what].append(model.see if own_way else model.on[what])
-        self._wanted = {what: tuple(handlers) for what, handlers in wanted.items()}
+        #: By the value of `What`: an enum as a key of a dict is slow, and this is on the path of everything that is seen.
+        self._wanted = [tuple(wanted[What(i)]) if i in What._value2member_map_ else () for i in range(max(What) + 1)]
         self._before: Observer | None = None
         self._mine: Observer = self._see  # one object: bound methods are made anew at each look
         self._attached = False
@@ -76,14 +78,14 @@ class Watch:
 
     def _see(self, seen: Seen) -> None:
         what = seen.what
-        if self._keeps and what is not What.TURN:
+        if self._keeps and what is not _TURN:
             self.timeline.append(Moment(self.machine.now(), self.machine.insns, seen))
         for handler in self._wanted[what]:
             handler(seen)
-        if what is What.COMMAND and seen.data == b"migrate":
+        if what is _COMMAND and seen.data == b"migrate":
             for model in self.models:
                 model.migrated()
-        if what is What.TURN:
+        elif what is _TURN:
             for model in self.models:
                 model.check()
             if self.each_turn is not None:
