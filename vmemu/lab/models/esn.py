@@ -45,10 +45,11 @@ class EsnModel(Model):
         self.fault: dict[int, list[int]] = {}  # vCPU -> gpa, gva, access, bits of its last fault
         self.written: dict[int, tuple[int, int]] = {}  # vCPU -> flags, number that its VPA has and no interrupt yet
         self.told: set[int] = set()  # vCPUs that were told since their last fault
-        self._ring: tuple[int, bytes] = (-1, b"")  # index of instants, and the ring as it was then
+        self._ring = b""  # as it was before the host's last write to it
         self.on = {
             What.HCALL: self._hcall, What.HCALL_DONE: self._hcall_done, What.FAULT: self._fault, What.FAULT_DONE: self._fault_done,
-            What.EXCEPTION: self._exception, What.HOST_WRITE: self._host_write, What.PAGE_IN: self._page_in, What.ONLINE: self._online,
+            What.EXCEPTION: self._exception, What.HOST_WRITING: self._about_to_write, What.HOST_WRITE: self._host_write,
+            What.PAGE_IN: self._page_in, What.ONLINE: self._online,
         }  # fmt: skip
 
     # ------------------------------------------------------------ what is there
@@ -56,13 +57,12 @@ class EsnModel(Model):
     def area(self) -> Area | None:
         return self.calls.area
 
-    def _look(self) -> None:
-        """Keep the ring as it is before the host does anything more."""
-        if self.area is not None:
-            self._ring = self.machine.insns, self.area.read(self.machine)
+    def _about_to_write(self, seen: Seen) -> None:
+        area = self.area
+        if area is not None and area.base <= seen.a < area.base + area.size:
+            self._ring = area.read(self.machine)
 
     def _hcall(self, seen: Seen) -> None:
-        self._look()
         self.calls.begin(seen.vcpu)
 
     def _hcall_done(self, seen: Seen) -> None:
@@ -77,7 +77,6 @@ class EsnModel(Model):
 
     # ------------------------------------------------------------------ faults
     def _fault(self, seen: Seen) -> None:
-        self._look()
         self.fault[seen.vcpu] = [seen.a, seen.b, seen.c & 0xFF, seen.c >> 8]
         self.told.discard(seen.vcpu)
 
@@ -207,11 +206,8 @@ class EsnModel(Model):
             self.wrong("V5", f"number {number:#x} was put into entry {entry}, {area.fill} is next", token=number)
         if self.papr and area.overflow:
             self.wrong("V7", f"number {number:#x} was put into a ring that has overflowed", token=number)
-        when, ring = self._ring
-        if when == self.machine.insns and any(ring[2 + 2 * entry : 4 + 2 * entry]):
+        if any(self._ring[2 + 2 * entry : 4 + 2 * entry]):
             self.wrong("V5", f"number {number:#x} was put into entry {entry}, which is in use", token=number)
-        if when == self.machine.insns:
-            self._ring = when, ring[: 2 + 2 * entry] + number.to_bytes(2, "big") + ring[4 + 2 * entry :]
         if number == 0:
             self.wrong("V4", "number 0 was posted: the ring ends there for good", token=0)
         if number not in self.outstanding:
@@ -232,7 +228,6 @@ class EsnModel(Model):
             self.wrong("V11", f"the VPA has number {number:#x}, and no interrupt tells of it", token=number, vcpu=cpu)
         self.written.clear()
         self.calls.check_interrupt()
-        self._look()
 
     def at_rest(self) -> None:
         if self.area is None:
@@ -275,7 +270,7 @@ class EsnModel(Model):
         self.outstanding, self.came = dict(state["outstanding"]), set(state["came"])
         self.fault = {cpu: list(fault) for cpu, fault in state["fault"].items()}
         self.written, self.told = dict(state["written"]), set(state["told"])
-        self._ring = -1, b""
+        self._ring = b""
 
 
 def _hex(values: tuple[int, ...]) -> str:

@@ -63,8 +63,8 @@ class VasModel(Model):
         self._paste: bool | None = None
         self._call: dict[int, list[int]] = {}
         self.on = {
-            What.MMIO_WRITE: self._mmio, What.PASTE: self._pasted, What.PASTE_DONE: self._paste_done, What.HOST_WRITE: self._host_write,
-            What.DMA_WRITE: self._engine_write, What.HCALL: self._hcall, What.HCALL_DONE: self._hcall_done,
+            What.HOST_WRITING: self._about_to_write, What.HOST_WRITE: self._host_write, What.MMIO_WRITE: self._mmio,
+            What.PASTE: self._pasted, What.PASTE_DONE: self._paste_done, What.DMA_WRITE: self._engine_write, What.HCALL: self._hcall, What.HCALL_DONE: self._hcall_done,
         }  # fmt: skip
 
     @property
@@ -94,6 +94,14 @@ class VasModel(Model):
         self._paste = None
 
     # -------------------------------------------------------------- engine's side
+    def _about_to_write(self, seen: Seen) -> None:
+        """P4: nobody writes over a fault CRB that the kernel has not read."""
+        for window in self.windows.table.values():
+            if window.kind == FAULT and window.fifo is not None and window.fifo <= seen.a < window.fifo + window.entries * CRB:
+                entry = peek(self.machine, seen.a, CRB)
+                if entry is not None and entry[76:80] != b"\xff" * 4 and not entry[3] & 1:
+                    self.wrong("P4", f"the fault CRB at {seen.a:#x} was written over, and nobody has read it")
+
     def _host_write(self, seen: Seen) -> None:
         gpa, data = seen.a, seen.data
         for window in self.windows.table.values():
