@@ -64,7 +64,8 @@ class VasModel(Model):
         self._call: dict[int, list[int]] = {}
         self.on = {
             What.HOST_WRITING: self._about_to_write, What.HOST_WRITE: self._host_write, What.MMIO_WRITE: self._mmio,
-            What.PASTE: self._pasted, What.PASTE_DONE: self._paste_done, What.DMA_WRITE: self._engine_write, What.HCALL: self._hcall, What.HCALL_DONE: self._hcall_done,
+            What.PASTE: self._pasted, What.PASTE_DONE: self._paste_done, What.DMA_WRITE: self._engine_write, What.HCALL: self._hcall,
+            What.HCALL_DONE: self._hcall_done,
         }  # fmt: skip
 
     @property
