@@ -30,4 +30,6 @@ CASES = (
     Case("apf-second-token", DUEL, ("TOK", "PAIR")),
     Case("apf-one-completion", SPIN, ("LIVE",)),
 )
-OUTSIDE: dict[str, str] = {}
+OUTSIDE = {
+    "kvm-sc1": "a platform's way with hypercalls from problem state, which breaks no rule",
+}
