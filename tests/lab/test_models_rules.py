@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import pytest
+from helpers.apf_x86 import AREA
 from helpers.lies_x86 import LIES, Liar, honest
+
+from vmemu.core import CoreVcpu
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -20,4 +23,26 @@ def test_honesty() -> None:
     rig = Liar()
     honest(rig)
     assert rig.found == []
+    rig.close()
+
+
+class OneArea(Liar):
+    """A guest that registers one area for both of its vCPUs, as nobody forbids."""
+
+    @staticmethod
+    def area(vcpu: CoreVcpu) -> int:
+        return AREA
+
+
+def test_an_area_registered_twice() -> None:
+    rig = OneArea()
+    rig.tell(0x1000)
+    rig.tell(0x1001, 0x501, cpu=1)
+    rig.arrive(0x501)
+    rig.ready(0x1001, cpu=1)
+    rig.arrive()
+    rig.ready(0x1000)
+    assert rig.found == []
+    rig.ready(0x2001, cpu=1)
+    assert rig.names == ["PAIR"]
     rig.close()

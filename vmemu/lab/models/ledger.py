@@ -63,6 +63,12 @@ class Ledger:
         """Outstanding tokens of one vCPU."""
         return {token: told for token, told in self.told.items() if told.vcpu == vcpu}
 
+    def meant(self, vcpus: list[int], token: int) -> int:
+        """Several vCPUs have registered one place: whom does a token that is written there concern?"""
+        if token == 0xFFFFFFFF:
+            return next((v for v in vcpus if v in self.asked or v in self.may), vcpus[0])
+        return token & 0xFFF if token & 0xFFF in vcpus else vcpus[0]
+
     # ----------------------------------------------------------------- moves
     def away(self, token: int, vcpu: int, gfn: int, now: int) -> None:
         """The guest is told that a page is away."""

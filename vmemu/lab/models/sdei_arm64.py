@@ -199,14 +199,19 @@ class Arm64Model(Model):
             self.ledger.arrived(seen.a >> 12, self.machine.now())
 
     # ------------------------------------------------------------------- buffer
-    def whose(self, gpa: int) -> int | None:
-        for vcpu in range(len(self.control)):
-            if (self.enabled(vcpu) or self.unseen[vcpu] >= 0) and 0 <= gpa - self.buffer(vcpu) < 8:
-                return vcpu
-        return None
+    def whose(self, gpa: int, data: bytes) -> int | None:
+        """The vCPU whose buffer this is part of. A guest may register one twice."""
+        known = [v for v in range(len(self.control)) if self.enabled(v) or self.unseen[v] >= 0]
+        found = [v for v in known if 0 <= gpa - self.buffer(v) < 8]
+        if len(found) < 2:
+            return next(iter(found), None)
+        if gpa == self.buffer(found[0]):  # the reason, after the token
+            return next((v for v in found if self.half[v] >= 0), found[0])
+        token = int.from_bytes(data, "little")
+        return self.ledger.meant([v for v in found if token or self.unseen[v] >= 0] or found, token)
 
     def _writing(self, seen: Seen) -> None:
-        vcpu = self.whose(seen.a)
+        vcpu = self.whose(seen.a, seen.data)
         if vcpu is None:
             self.wrong("OWN", f"the host writes {len(seen.data)} bytes at {seen.a:#x}, which nobody has registered")
             return
@@ -218,7 +223,7 @@ class Arm64Model(Model):
                        token=words[1], vcpu=vcpu)
 
     def _host_write(self, seen: Seen) -> None:
-        vcpu = self.whose(seen.a)
+        vcpu = self.whose(seen.a, seen.data)
         if vcpu is None:
             return
         offset, value = seen.a - self.buffer(vcpu), int.from_bytes(seen.data, "little")

@@ -51,7 +51,7 @@ class X86Model(Model):
         #: by vCPU: page of the fault that is being served or was the last, and whether something was pending when it came
         self.fault: list[tuple[int, bool]] = [(-1, False)] * count
         self.stuck: dict[int, int] = {}  # vCPU -> since when nothing stands in the way of what waits
-        self._flagged = -1  # where the host has just written "not present"
+        self._flagged = -1  # address where the host has just written "not present"
         self._open = 0
         self._written_to = True  # registers may have changed: they are compared
         self.on = {
@@ -155,15 +155,13 @@ class X86Model(Model):
             self.ledger.arrived(seen.a >> 12, self.machine.now())
 
     # ------------------------------------------------------------ shared area
-    def whose(self, gpa: int) -> int | None:
-        """The vCPU whose area this is part of; only the first 8 bytes are the host's to write."""
-        for vcpu in range(len(self.en)):
-            if self.is_on(vcpu) and 0 <= gpa - self.area(vcpu) < 8:
-                return vcpu
-        return None
+    def whose(self, gpa: int, data: bytes) -> int | None:
+        """The vCPU whose area this is part of; only the first 8 bytes are the host's to write. A guest may register one twice."""
+        found = [v for v in range(len(self.en)) if self.is_on(v) and 0 <= gpa - self.area(v) < 8]
+        return self.ledger.meant(found, _word(data)) if len(found) > 1 else next(iter(found), None)
 
     def _writing(self, seen: Seen) -> None:
-        vcpu = self.whose(seen.a)
+        vcpu = self.whose(seen.a, seen.data)
         if vcpu is None or seen.a + len(seen.data) > self.area(vcpu) + 8:
             self.wrong("OWN", f"the host writes {len(seen.data)} bytes at {seen.a:#x}, which nobody has registered")
             return
@@ -174,12 +172,12 @@ class X86Model(Model):
                        token=_word(before), vcpu=vcpu)
 
     def _host_write(self, seen: Seen) -> None:
-        vcpu = self.whose(seen.a)
+        vcpu = self.whose(seen.a, seen.data)
         if vcpu is None:
             return
         offset, value = seen.a - self.area(vcpu), _word(seen.data)
         if offset == 0 and value == NOT_PRESENT:
-            self._flagged = vcpu
+            self._flagged = seen.a
         else:
             self.wrote(vcpu, offset, value)
 
@@ -194,7 +192,7 @@ class X86Model(Model):
         """A #PF with a token: legal now, flagged, and about the page that the vCPU has just asked for."""
         number, vcpu, token = seen.vcpu, self.machine.vcpus[seen.vcpu], seen.b
         flags = peek(self.machine, self.area(number), 4)
-        if self._flagged != number or flags is None or _word(flags) != NOT_PRESENT:
+        if self._flagged != self.area(number) or flags is None or _word(flags) != NOT_PRESENT:
             self.wrong("CLASS", f"a #PF for token {token:#x} without its flag: the guest takes it for a real one", token=token, vcpu=number)
         self._flagged = -1
         if seen.c:
