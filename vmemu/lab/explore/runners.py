@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +16,8 @@ from vmemu.errors import ConfigError, VmemuError
 from vmemu.lab.explore.decisions import Plan
 from vmemu.lab.explore.execution import Execution
 
-#: Plans that a process takes at a time.
-_CHUNK = 8
+#: A process takes at most so many plans at a time, and more or fewer than before when they took less or more than so long.
+_MOST, _SHORT_S, _LONG_S = 32, 0.02, 0.1
 _LOOK_S = 0.1
 
 
@@ -62,7 +63,9 @@ def _serve(make: Callable[[], Executor], connection: Connection) -> None:
         connection.send(None)
         while (job := connection.recv()) is not None:
             number, plans = job
-            connection.send((number, [executor.run(plan) for plan in plans]))
+            started = time.monotonic()
+            executions = [executor.run(plan) for plan in plans]
+            connection.send((number, executions, time.monotonic() - started))
     except (EOFError, BrokenPipeError):
         return
     except VmemuError as error:
@@ -89,6 +92,7 @@ class Pool(Runner):
             self._processes.append(process)
         #: Workers that have nothing to do; they say so once they have booted.
         self._free: list[Connection] = []
+        self._chunk = 1
 
     def _receive(self, line: Connection) -> Any:
         try:
@@ -105,31 +109,43 @@ class Pool(Runner):
     def results(self, plans: Sequence[Plan], stopped: Callable[[], bool]) -> Iterator[Execution]:
         if not self._lines:
             raise ValueError("these processes have been given up")
-        chunks = [plans[i : i + _CHUNK] for i in range(0, len(plans), _CHUNK)]
-        done: dict[int, list[Execution]] = {}
-        sent = given = 0
-        end = len(chunks)  # no chunk from here on is of interest: one before it has a violation
+        done: dict[int, Execution] = {}
+        sent = received = given = 0
+        end = len(plans)  # no plan from here on is of interest: one before it violates something
         try:
             while given < end:
                 if stopped():
                     return
                 while self._free and sent < end:
-                    self._free.pop().send((sent, chunks[sent]))
-                    sent += 1
+                    chunk = plans[sent : min(sent + self._chunk, end)]
+                    self._free.pop().send((sent, chunk))
+                    sent += len(chunk)
                 busy = [line for line in self._lines if line not in self._free]
                 for line in wait(busy, _LOOK_S):
                     assert isinstance(line, Connection)
                     answer = self._receive(line)
-                    if answer is not None:
-                        done[answer[0]] = answer[1]
-                        if any(execution.violations for execution in answer[1]):
-                            end = min(end, answer[0] + 1)
-                while given in done:
-                    yield from done.pop(given)
+                    if answer is None:
+                        continue
+                    first, executions, seconds = answer
+                    received += len(executions)
+                    self._adapt(len(executions), seconds)
+                    for number, execution in enumerate(executions, first):
+                        done[number] = execution
+                        if execution.violations:
+                            end = min(end, number + 1)
+                while given in done and given < end:
+                    yield done.pop(given)
                     given += 1
         finally:
-            if sent > given + len(done):  # nobody waits for these any more: they must not be taken for answers to the next plans
+            if sent > received:  # nobody waits for these any more: they must not be taken for answers to the next plans
                 self.close()
+
+    def _adapt(self, count: int, seconds: float) -> None:
+        """Long executions are given out one by one, so that nobody waits for the last chunk; short ones in chunks."""
+        if count == self._chunk and seconds < _SHORT_S:
+            self._chunk = min(2 * self._chunk, _MOST)
+        elif seconds > _LONG_S:
+            self._chunk = max(self._chunk // 2, 1)
 
     def close(self) -> None:
         for line in self._lines:
