@@ -8,20 +8,16 @@ import os
 import re
 import signal
 import threading
-from pathlib import Path
 
 import pytest
 from helpers.guest import ISAS
-from helpers.shell import Shell, plain
+from helpers.shell import Shell, attempt, plain, running
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmemu import Machine
 from vmemu.core import PageState
-from vmemu.debug.shell import COMMANDS, load_commands
-from vmemu.debug.shell.registry import TOPICS, CommandError, find
-from vmemu.debug.shell.terminal import Terminal
-from vmemu.errors import VmemuError
+from vmemu.debug.shell.registry import CommandError
 
 each_isa = pytest.mark.parametrize("isa", ISAS)
 APF = {"x86_64": "kvm", "arm64": "sdei", "ppc64": "papr"}
@@ -35,16 +31,6 @@ LOOK = (
     "walk 0x200000000000 read user", "page $pc", "maps task 1", "tasks", "tasks -o json", "vcpus", "vcpu 1", "vcpu 0", "devices",
     "timeline", "locals", "breakpoints", "bookmark here", "bookmark", "help", "help state", "info registers",
 )  # fmt: skip
-
-
-def attempt(shell: Shell, line: str, statuses: tuple[int, ...] = (1, 2)) -> str:
-    """What a command has written, or the one line that says why it cannot be done."""
-    try:
-        return shell(line)
-    except VmemuError as error:
-        text, status = str(error), error.status
-    assert "\n" not in text and status in statuses
-    return text
 
 
 @each_isa
@@ -174,7 +160,7 @@ def test_a_page_that_is_away_is_read_where_it_is() -> None:
 @settings(max_examples=5)
 @given(offsets=st.lists(st.integers(0, (1 << 48) - 1), min_size=4, max_size=4))
 def test_walks_agree_with_the_engine(isa: str, offsets: list[int]) -> None:
-    shell = _running(isa)
+    shell = running(isa)
     vcpu = shell.machine.vcpus[0]
     bases = [0, 0x10000000, 0x200000000000, shell.debugger.pc & ~4095, shell.debugger.symbols.lookup("tasks")]
     for base in bases:
@@ -185,102 +171,6 @@ def test_walks_agree_with_the_engine(isa: str, offsets: list[int]) -> None:
             assert ("= guest-physical" in result) == (walk.status == 0), (text, walk)
             if walk.status == 0:
                 assert f"= guest-physical {walk.gpa:#x} " in result
-
-
-_shells: dict[str, Shell] = {}
-
-
-def _running(isa: str) -> Shell:
-    """A guest in the kernel, amid a fault of a program, made once."""
-    if isa not in _shells:
-        _shells[isa] = Shell("storm", isa=isa, append="tasks=4 pages=64 passes=1")
-        _shells[isa]("until vm_fault")
-        _shells[isa]("stepi 30000")
-        _shells[isa]("until vm_fault")
-    return _shells[isa]
-
-
-@pytest.mark.parametrize(("line", "says"), [
-    ("print nosuch", "no symbol 'nosuch'"),
-    ("print tasksX", "did you mean"),
-    ("print tasks[64]", "there are 0 to 63"),
-    ("print tasks[0].nosuch", "has no member 'nosuch'; it has state"),
-    ("print 1 +", "ends too early"),
-    ("print 1 / 0", "division by zero"),
-    ("print (((((1)))", "')' is missing"),
-    ("print " + "(" * 200 + "1" + ")" * 200, "deep"),
-    ("x/4gx 0xdead00000000", "is not mapped"),
-    ("x p:0xfffffffff000", "is not RAM"),
-    ("x/99999gx $pc", "1 to 4096"),
-    ("walk", "walk ADDRESS"),
-    ("break", "breakpoint"),
-    ("break nosuch", "no symbol"),
-    ("break vm.c:99999", "no code at line"),
-    ("break vm_fault if", "none of that"),
-    ("break vm_fault vcpu 7", "no vCPU 7"),
-    ("watch 0xdead00000000", "is not mapped"),
-    ("delete 77", "no such breakpoint"),
-    ("where task 99", "no task 99"),
-    ("vcpu 9", "there are 0 to"),
-    ("frame 99", "there are 0 to"),
-    ("goto nowhere", "no instant"),
-    ("goto 99999999999", "the run is over"),
-    ("until nowhere", "no symbol"),
-    ("until 3 5", "neither a place nor an instant"),
-    ("until event nothing", "KIND of fault"),
-    ("stepi 0", "no count"),
-    ("registers nosuch", "no register and no group"),
-    ("devices nosuch", "no device"),
-    ("retry", "nothing has failed"),
-    ("source /nowhere", "cannot read"),
-    ("set $nosuch = 1", "no register"),
-    ("s1de", "no command"),
-    ("diff", "diff FROM"),
-])
-def test_wrong_input_is_one_line_and_harmless(line: str, says: str) -> None:
-    shell = _running("arm64")
-    at = shell.machine.insns
-    assert says in attempt(shell, line)
-    shell("delete")
-    shell(f"goto {at}")
-
-
-def test_every_command_has_help_and_an_example_that_exists() -> None:
-    load_commands()
-    assert {c.topic for c in COMMANDS.values()} == set(TOPICS)
-    for command in COMMANDS.values():
-        assert command.summary.endswith((".", ":")) or command.summary, command.name
-        word = re.match(r"[A-Za-z_?!-]+", command.example[0])
-        assert word is not None and find(word[0]) is not None, command.name
-        assert command.usage.startswith(command.name) and len(command.example[1]) > 5
-    text = _running("arm64")("help")
-    assert all(name in text for name in (*TOPICS, *COMMANDS))
-    for name in (*TOPICS, *COMMANDS):
-        assert _running("arm64")(f"help {name}")
-    document = (Path(__file__).parents[2] / "docs" / "debugger.md").read_text()
-    protocol = (Path(__file__).parents[2] / "docs" / "debugger-sessions.md").read_text()
-    assert [n for n, c in COMMANDS.items() if f"`{n}" not in (protocol if c.topic == "protocol" else document)] == []
-
-
-@settings(max_examples=80)
-@given(st.data())
-def test_expressions_are_arithmetic(data: st.DataObject) -> None:
-    """Against Python's own arithmetic, on text made from the same tree."""
-    numbers = st.integers(0, 1 << 40)
-
-    def tree(depth: int) -> tuple[str, int]:
-        if depth == 0 or data.draw(st.booleans()):
-            n = data.draw(numbers)
-            return (hex(n) if data.draw(st.booleans()) else str(n)), n
-        sign = data.draw(st.sampled_from(["+", "-", "*", "&", "|", "^", "==", "<", ">=", "&&"]))
-        (a, x), (b, y) = tree(depth - 1), tree(depth - 1)
-        value = {"+": x + y, "-": x - y, "*": x * y, "&": x & y, "|": x | y, "^": x ^ y, "==": int(x == y), "<": int(x < y),
-                 ">=": int(x >= y), "&&": int(bool(x) and bool(y))}[sign]
-        return f"({a} {sign} {b})", value
-
-    text, value = tree(4)
-    shown = _running("arm64")(f"print/d ({text}) == ({value})" if value >= 0 else f"print ({text}) == (0 - {-value})")
-    assert shown.split()[0] == "1"
 
 
 def test_breakpoints_and_watchpoints() -> None:
@@ -362,17 +252,6 @@ def test_ctrl_c_stops_the_guest_each_time() -> None:
         shell("stepi")
 
 
-def test_completion() -> None:
-    shell = _running("arm64")
-    terminal = Terminal(shell.debugger)
-    words = {name: command for name, command in COMMANDS.items() if command.complete is not None}
-    assert "vm_fault" in terminal.suggest(words["break"], "vm_fa", "break vm_fa", 6)
-    assert "$sp_el1" in terminal.suggest(words["print"], "$sp_", "print $sp_", 6)
-    assert terminal.suggest(words["until"], "fau", "until event fau", 12) == ["fault", "fault_done"]
-    assert "time" in terminal.suggest(words["help"], "ti", "help ti", 5)
-    assert terminal.suggest(words["vcpu"], "", "vcpu ", 5) == ["0"]
-
-
 def test_registers_mark_what_has_changed() -> None:
     with Shell("hello", isa="arm64") as shell:
         shell("until kmain")
@@ -380,33 +259,3 @@ def test_registers_mark_what_has_changed() -> None:
         lines = shell("registers")
         assert "*        pc " in lines and "(M=EL1h" in lines
         assert "*" not in shell("registers ttbr1_el1")
-
-
-WORDS = (
-    "tasks", "tasks[3]", "->", ".", "mm", "0", "1", "-1", "0xffffffffffffffff", "99999999999999999999999", "$pc", "$", "$sp", "p:",
-    "task 1:", "task", "(", ")", "[", "]", "*", "&", "struct task", "(struct task *)", "sizeof(", "'", '"', "|", ">", ";", "=",
-    "==", "if", "vcpu", "event", "fault", "all", "read", "user", "/4gx", "/s", "/i", "/0", "vm_fault", "vm.c:180", ":", "kernel:",
-    "-o json", "#", '\\', "é", '\x00', "%", "1.5ms", "output:", "now", "start", "here", "size", "cycle", "+5", "-5", "cpus[0].task",
-    "->mm", "regions[0]", "boot_stack", "x" * 300,
-)  # fmt: skip
-LOOKING = (
-    "print", "print/x", "x", "x/2s", "x/3i", "walk", "page", "maps", "where", "frame", "up", "down", "list", "disassemble",
-    "registers", "symbol", "break", "tbreak", "watch", "rwatch", "delete", "disable", "enable", "breakpoints", "tasks", "vcpu",
-    "vcpus", "devices", "bookmark", "timeline", "diff", "help", "info", "assert", "echo", "source", "set", "write", "until", "goto",
-    "back", "stepi", "retry", "faults", "token", "why", "area", "sleepers", "explain", "evict", "irq", "only", "latency", "inject",
-    "reg", "offline",
-)  # fmt: skip
-
-
-@settings(max_examples=120)
-@given(st.sampled_from(LOOKING), st.lists(st.sampled_from(WORDS), max_size=5), st.sampled_from(("", " ")))
-def test_no_line_is_too_strange(command: str, words: list[str], between: str) -> None:
-    """Whatever is typed: it is done, or refused in one line."""
-    shell = _running("x86_64")
-    at = shell.machine.insns
-    shell("bookmark kept")
-    attempt(shell, f"{command} {between.join(words)}", (1, 2, 3, 4, 5))
-    for number in (*shell.debugger.session.breakpoints, *shell.debugger.session.watchpoints):
-        shell.debugger.session.remove(number)
-    shell(f"goto {at}" if shell.machine.insns != at else "echo")
-    shell("vcpu 0")

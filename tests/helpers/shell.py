@@ -10,6 +10,7 @@ from typing import Any
 from vmemu import Machine
 from vmemu.debug.session import Session
 from vmemu.debug.shell import Debugger, load_commands
+from vmemu.errors import VmemuError
 
 
 class Shell:
@@ -43,3 +44,26 @@ def plain(text: str) -> str:
     text = re.sub(r"\+ADDR", "", text)
     text = re.sub(r"instruction [0-9]+, [0-9.e+]+ (?:ns|us|ms|s)\b", "INSTANT", text)
     return re.sub(r"(\.[chS]):[0-9]+", r"\1", text)
+
+
+def attempt(shell: Shell, line: str, statuses: tuple[int, ...] = (1, 2)) -> str:
+    """What a command has written, or the one line that says why it cannot be done."""
+    try:
+        return shell(line)
+    except VmemuError as error:
+        text, status = str(error), error.status
+    assert "\n" not in text and status in statuses
+    return text
+
+
+_shells: dict[str, Shell] = {}
+
+
+def running(isa: str) -> Shell:
+    """A guest in the kernel, amid a fault of a program, made once."""
+    if isa not in _shells:
+        _shells[isa] = Shell("storm", isa=isa, append="tasks=4 pages=64 passes=1")
+        _shells[isa]("until vm_fault")
+        _shells[isa]("stepi 30000")
+        _shells[isa]("until vm_fault")
+    return _shells[isa]
