@@ -76,3 +76,19 @@ def test_any_text_is_a_rule_or_a_config_error(text: str) -> None:
 def test_undeclared_event_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="not declared"):
         Injector().check("store.explode")
+
+
+def test_what_no_rule_decides_is_asked() -> None:
+    asked: list[tuple[str, int | None]] = []
+
+    def ask(event: str, key: int | None) -> Action | None:
+        asked.append((event, key))
+        return Action(Do.FAIL) if len(asked) == 2 else None
+
+    injector = Injector([parse_rule("store.read:2:delay=1us")])
+    assert Injector().idle and not injector.idle
+    injector.ask = ask
+    answers = [injector.check("store.read", key) for key in (5, 6, 7, 8)]
+    assert [a and a.do for a in answers] == [None, Do.DELAY, Do.FAIL, None]
+    assert asked == [("store.read", 5), ("store.read", 7), ("store.read", 8)]
+    assert injector.fired == ["store.read:2:delay=1us", "store.read:3:fail"]
