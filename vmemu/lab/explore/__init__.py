@@ -12,5 +12,7 @@
     coverage.py    what they reached
     search.py      all of it together, with a budget
     shrink.py      a schedule that fails, made as short and plain as can be
+    replay.py      a schedule run again: its story, its recording, a trace of it
+    as_pytest.py   a schedule as a regression test
     builtin.py     scenarios that are always there
 """
