@@ -18,7 +18,7 @@ from vmemu.debug.shell.running import event_kind, event_names
 from vmemu.errors import VmemuError
 
 APF = {"x86_64": "kvm", "arm64": "sdei", "ppc64": "papr"}
-PRESSURE = {"resident": "4M", "latency": "nvme"}
+PRESSURE = {"resident": "4M", "latency": "nvme", "append": "tasks=8 pages=128 passes=1"}
 
 
 @pytest.mark.parametrize("isa", ISAS)
