@@ -180,6 +180,20 @@ def test_why_names_the_apic_and_the_interrupt_flag() -> None:
     desk.machine.close()
 
 
+def test_why_names_the_step_that_others_have_come_between() -> None:
+    desk = Desk(isa="x86_64", apf="kvm", seed=5, **STORM)
+    desk.session.until(lambda m: desk.pager.ledger.count["works"] > 3)
+    found = 0
+    while found < 3:
+        desk.run(50)
+        for sequence in list(desk.pager.sequencer.resting.values()):
+            work = desk.pager.works.get(sequence.work)
+            if work is not None and work.token in {f.number for f in insights(desk.machine)[0].flights()}:
+                assert f"is interrupted before the step {sequence.left[0]!r} of {sequence.kind}" in desk(f"why {work.token:#x}")
+                found += 1
+    desk.machine.close()
+
+
 def test_explain_tells_a_fault_from_beginning_to_end() -> None:
     for apf, says in (
         ("kvm", ("is in the store", "to the flags of vCPU", "CR2 = 0x", "has told the guest", "puts the task to sleep")),

@@ -35,11 +35,20 @@ ARGUMENTS = {
 }  # fmt: skip
 
 
+#: Observations that are not kept, and those that follow from the one before them in the same turn.
+_LEFT_OUT = frozenset({What.TURN, What.NOTE, What.REG_READ, What.REG_READ_DONE, What.HOST_WRITING, What.DMA_READ, What.DMA_WRITE})
+_FOLLOW = frozenset({
+    What.FAULT_DONE, What.REG_WRITE_DONE, What.PASTE_DONE, What.HOST_WRITE, What.EXCEPTION, What.INTERRUPT, What.LINE, What.MEM_ERROR,
+})  # fmt: skip
+#: Kinds of notes in which a task touches a page.
+_TOUCHES = frozenset({"begun", "repeated", "refused"})
+
+
 class Note(NamedTuple):
     """One moment of something's life. subject: whose ("w17"); number: what the guest calls it (a token), 0: nothing; vcpu -1: nobody's.
 
     turn, insns: the run loop's turn and the machine's instruction index; ns: virtual time. task: number of the guest's task that
-    runs on that vCPU, 0: none, or not known.
+    touched the page, 0: nobody, or not known.
     """
 
     turn: int
@@ -84,12 +93,17 @@ class History:
     def _see(self, seen: Seen) -> None:
         if self._before is not None:
             self._before(seen)
-        if seen.what not in (What.TURN, What.NOTE):
-            machine = self._machine
-            arguments: tuple[int, ...] = ()
-            if seen.what in (What.HCALL, What.HCALL_DONE):
-                arguments = tuple(machine.vcpus[seen.vcpu].get(name) for name in ARGUMENTS[machine.board.isa])
-            self.moments.append(Moment(machine.turns, machine.insns, machine.instant(), seen, arguments, self.task(seen.vcpu)))
+        what = seen.what
+        if what in _LEFT_OUT:
+            return
+        machine, last = self._machine, self.moments[-1] if self.moments else None
+        if last is not None and last.turn == machine.turns and what in _FOLLOW:  # of the same instruction as what it follows from
+            self.moments.append(Moment(last.turn, last.insns, last.ns, seen, (), last.task))
+            return
+        arguments: tuple[int, ...] = ()
+        if what is What.HCALL or what is What.HCALL_DONE:
+            arguments = tuple(machine.vcpus[seen.vcpu].get(name) for name in ARGUMENTS[machine.board.isa])
+        self.moments.append(Moment(machine.turns, machine.insns, machine.instant(), seen, arguments, self.task(seen.vcpu)))
 
     def task(self, vcpu: int) -> int:
         """Number of the guest's task that runs on a vCPU now; 0: none, or the guest does not tell."""
@@ -100,8 +114,9 @@ class History:
 
     def note(self, kind: str, subject: str, number: int, text: str, vcpu: int = -1) -> None:
         machine = self._machine
-        self.notes.append(Note(machine.turns, machine.insns, machine.instant(), vcpu, kind, subject, number, text, self.task(vcpu)))
-        if machine.core.observe is not None:
+        task = self.task(vcpu) if kind in _TOUCHES else 0
+        self.notes.append(Note(machine.turns, machine.insns, machine.instant(), vcpu, kind, subject, number, text, task))
+        if machine.core.observe is not None and machine.core.observe != self._see:  # somebody besides us looks on
             machine.core.observe(Seen(What.NOTE, vcpu, number, data=kind.encode()))
 
     def about(self, subject: str) -> list[Note]:
