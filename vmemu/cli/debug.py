@@ -56,7 +56,6 @@ def debug(
     """
     from vmemu.debug.session import Session
     from vmemu.debug.shell import Debugger, load_commands
-    from vmemu.debug.shell.terminal import interact, on_terminal
 
     session = _session(context, image, replay, restore, record, options, Session)
     try:
@@ -64,12 +63,15 @@ def debug(
         debugger = Debugger(session, sys.stdout, colour=sys.stdout.isatty())
         for text in debugger.symbols.problems:
             say(text)
-        piped = not on_terminal() and gdb is None
+        on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        piped = not on_terminal and gdb is None
         status = _batch(debugger, scripts, commands) if scripts or commands or piped else 0
         if gdb is not None:
             if not status and not debugger.done:
                 status = _serve(session, gdb)
-        elif on_terminal() and not debugger.done and not status and (interactive or not (scripts or commands)):
+        elif on_terminal and not debugger.done and not status and (interactive or not (scripts or commands)):
+            from vmemu.debug.shell.terminal import interact  # late: only a prompt needs cmd2
+
             interact(debugger)
         if record is not None and session.recorder is not None:
             session.recorder.write(record, session.finish())

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,8 +106,3 @@ def interact(debugger: Debugger) -> None:
     many = f"{len(machine.vcpus)} vCPUs" if len(machine.vcpus) > 1 else "1 vCPU"
     debugger.say(f"{machine.board.isa}, {many}, instruction {machine.insns}. `continue` runs the guest, `help` lists the commands.")
     Terminal(debugger, history_file()).cmdloop()
-
-
-def on_terminal() -> bool:
-    """Is there somebody to talk to?"""
-    return sys.stdin.isatty() and sys.stdout.isatty()
