@@ -66,8 +66,8 @@ def general(debugger: Debugger, moment: Moment) -> Rule | None:
             return Rule(f"the host injects exception {seen.a:#x}, address {seen.b:#x}, error code {seen.c:#x}")
         case What.INTERRUPT:
             return Rule(f"{who} is to enter interrupt vector {seen.a:#x}")
-        case What.LINE:
-            return Rule(f"interrupt line {seen.a} of vCPU {seen.vcpu} goes {'high' if seen.b else 'low'}")
+        case What.LINE if seen.b:
+            return Rule(f"interrupt line {seen.a} of vCPU {seen.vcpu} goes high")
         case What.GO_TO:
             return Rule(f"firmware sends {who} to {named(debugger, seen.a)}")
         case What.MEM_ERROR:
