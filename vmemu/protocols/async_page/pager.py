@@ -262,7 +262,8 @@ class AsyncPager(Pager):
         self.tokens.put(work.token + 1, work.id)
         work.injected = self.may_tell(vcpu, work) and self.mishaps.inform(vcpu, work)
         if self.machine.history is not None:
-            self.note("not_present" if work.injected else "untold", work, "the guest was told" if work.injected else self.why_not_told(vcpu))
+            kind, text = ("not_present", "the guest was told") if work.injected else ("untold", self.why_not_told(vcpu))
+            self.note(kind, work, text)
         if work.injected:
             self.ledger.told(vcpu, work)
             self._event(EventKind.TOKEN_NOT_PRESENT, vcpu, work.token, work.gva, work.gpa)
