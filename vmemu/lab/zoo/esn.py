@@ -155,11 +155,11 @@ RFC = _platform("esn-rfc-platform", "the same before the platform of the RFC", p
 
 # --------------------------------------------------------------------- a kernel
 def _kernel(name: str, text: str, args: str, *kinds: str) -> Scenario:
-    """kinds: the only decisions that matter to it; none: all."""
-    return duel(name, text, "papr", args=args, options={"vas": "off"}, cycles=4_000_000, kinds=kinds or None)
+    """kinds: the only decisions that matter to it."""
+    return duel(name, text, "papr", args=args, options={"vas": "off"}, cycles=4_000_000, kinds=kinds, actions=(), models=("esn",))
 
 
-DUEL = _kernel("duel-papr", "two tasks on two CPUs, told by PAPR's protocol", "pages=3 shared=2")
+DUEL = _kernel("duel-papr", "two tasks on two CPUs, told by PAPR's protocol", "pages=2 shared=1", "latency", "step")
 MANY = _kernel("duel-papr-many", "eight tasks, whose pages come one soon after the other", "tasks=8 pages=2 shared=0", "step", "latency")
 KERNEL = _kernel("duel-papr-kernel", "the kernel touches pages for three tasks", "tasks=3 pages=2 shared=0 kernel=1", "vcpu", "latency")
 
