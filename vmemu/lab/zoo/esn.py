@@ -160,7 +160,7 @@ def _kernel(name: str, text: str, args: str, *kinds: str) -> Scenario:
 
 
 DUEL = _kernel("duel-papr", "two tasks on two CPUs, told by PAPR's protocol", "pages=2 shared=1", "latency", "step")
-MANY = _kernel("duel-papr-many", "eight tasks, whose pages come one soon after the other", "tasks=8 pages=2 shared=0", "step", "latency")
+MANY = _kernel("duel-papr-many", "four tasks, whose pages come one soon after the other", "tasks=4 pages=2 shared=0", "step", "latency")
 KERNEL = _kernel("duel-papr-kernel", "the kernel touches pages for three tasks", "tasks=3 pages=2 shared=0 kernel=1", "vcpu", "latency")
 
 CASES = (
