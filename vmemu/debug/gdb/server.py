@@ -90,7 +90,10 @@ class Server:
 
     def run(self) -> bool:
         """Serve clients until one kills the machine (True), or `stop` or `close` (False)."""
-        while (client := self._next.get()) is not None and not self._stopped:
+        while (client := self._next.get()) is not None:
+            if self._stopped:
+                client.close()
+                break
             try:
                 if client.family != socket.AF_UNIX:
                     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -111,6 +114,8 @@ class Server:
     def _serve(self, client: socket.socket) -> bool:
         """One client, to its end. False: it killed the machine."""
         wire = self._wire = Wire(client, self.session.interrupt, self.session.forget_interrupt)
+        if self._stopped:  # just before there was a line to hang up
+            wire.hang_up()
         stub = Stub(self.session, wire, self.monitor)
         self.say("gdb: attached")
         try:
@@ -135,6 +140,11 @@ class Server:
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
         self._listener.close()
         self._thread.join()
+        while not self._next.empty():
+            client = self._next.get()
+            if client is not None:
+                client.close()
+        self._next.put(None)  # for `run`, in another thread
         if unix:
             with contextlib.suppress(OSError):
                 os.unlink(address)
