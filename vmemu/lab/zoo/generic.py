@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from vmemu.lab.zoo.case import Case
 from vmemu.lab.zoo.duels import duel
-from vmemu.lab.zoo.kvm import DUEL, OFF, SPIN
+from vmemu.lab.zoo.kvm import DUEL, OFF
 
 END = duel("end-of-vm", "the VM's owner lets go of it at any instant, with pages under way", "kvm", "tasks=1 pages=5",
            options={"smp": 1}, actions=("end-vm",), kinds=("step", "end"), models=("host",))  # fmt: skip
@@ -28,8 +28,8 @@ CASES = (
     Case("apf-wake-no-barrier", HALT, ("LIVE", "HALT")),
     Case("apf-blind-delete", REGISTER, ("COUNT", "TOK")),
     Case("apf-second-token", DUEL, ("TOK", "PAIR")),
-    Case("apf-one-completion", SPIN, ("LIVE",)),
 )
 OUTSIDE = {
+    "apf-one-completion": "each ACK looks again, and so does a vCPU on its way to sleep: 10,000 executions of duel-kvm-spin found nothing",
     "kvm-sc1": "a platform's way with hypercalls from problem state, which breaks no rule",
 }
