@@ -41,7 +41,7 @@ class SeenRig(Rig):
         self.machine.core.observe(Seen(What.TURN, vcpu.id, 0))
 
     def wrmsr(self, vcpu: CoreVcpu, msr: int, value: int) -> None:
-        self.machine._io(vcpu, IoKind.REG_WRITE, msr, 8, value)
+        self.machine.core.io(vcpu, IoKind.REG_WRITE, msr, 8, value)
         self.turn(vcpu)
         self.enter(vcpu)
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from vmemu.clock.choices import Choices
 from vmemu.clock.queue import EventQueue
-from vmemu.core import CYC, NO_LIMIT, CoreMachine, CoreVcpu, Cycles, Exit, ExitKind, IoKind, IoResult
+from vmemu.core import CYC, NO_LIMIT, CoreMachine, CoreVcpu, Cycles, Exit, ExitKind
 from vmemu.core.observe import Fate, Seen, What
 from vmemu.errors import EngineError, StoreError, VmemuError
 from vmemu.machine import interventions, moves
-from vmemu.machine.board import Board, Outcome, RegisterFault
+from vmemu.machine.accesses import Accesses
+from vmemu.machine.board import Board, Outcome
 from vmemu.machine.console import Console
 from vmemu.machine.facility import Facility, Pager, Resolution
 from vmemu.machine.result import FAILED, HOST, LIMIT, OK, STALLED, RunResult, make_result
@@ -33,13 +34,6 @@ QUANTUM = 20_000
 #: So many events in a row that wake nobody: the guest sleeps with its interrupts masked.
 IDLE_TURNS = 10_000
 
-#: What an observer is told before and after accesses of these kinds.
-_SEEN_IO: dict[int, tuple[What, What | None]] = {
-    IoKind.REG_READ: (What.REG_READ, What.REG_READ_DONE),
-    IoKind.REG_WRITE: (What.REG_WRITE, What.REG_WRITE_DONE),
-    IoKind.MMIO_WRITE: (What.MMIO_WRITE, None),
-    IoKind.PASTE: (What.PASTE, What.PASTE_DONE),
-}
 _FATES = {Resolution.RETRY: Fate.RETRY, Resolution.NOTIFIED: Fate.NOTIFIED, Resolution.HALT: Fate.HALT, Resolution.FATAL: Fate.FATAL}
 
 Progress = Callable[["Machine"], None]
@@ -66,7 +60,7 @@ class Machine:
         self.slice = SLICE
         self.guest_status: int | None = None
         self.result: RunResult | None = None
-        self._powered_off = False
+        self.powered_off = False  # the guest has ended the run
         self._now_vcpu = 0
         self._running = False
         self._device_deadline: int | None = None
@@ -103,7 +97,7 @@ class Machine:
         self._run_limit = 0  # of the vCPU that runs, CYC
         self.time_units = 0  # CYC: how far every vCPU that is not halted has come
         self._units_per_us = board.cpu_hz // 1_000_000 * CYC
-        core.io = self._io
+        core.io = Accesses(self).serve
         interventions.install(self)
         moves.install(self)
         for _ in range(smp):
@@ -225,7 +219,7 @@ class Machine:
 
     def power_off(self, status: int) -> None:
         """The guest ends the run. Takes effect after the current instruction."""
-        self._powered_off = True
+        self.powered_off = True
         self.guest_status = status
 
     def read_guest(self, gpa: int, size: int) -> bytes:
@@ -237,46 +231,7 @@ class Machine:
     def is_ram(self, gpa: int, size: int) -> bool:
         return self.memory.is_ram(gpa, size)
 
-    # --------------------------------------------------------------- devices
-    def _io(self, vcpu: CoreVcpu, kind: int, addr: int, size: int, value: Any) -> tuple[int, Any]:
-        if self.core.observe is None or kind not in _SEEN_IO:
-            return self._answer_io(vcpu, kind, addr, size, value)
-        before, after = _SEEN_IO[kind]
-        data = value if kind == IoKind.PASTE else b""
-        given = value if kind in (IoKind.REG_WRITE, IoKind.MMIO_WRITE) else 0
-        self.core.observe(Seen(before, vcpu.id, addr, given, size, data))
-        result, answer = self._answer_io(vcpu, kind, addr, size, value)
-        if after is not None:
-            read = given if kind == IoKind.REG_WRITE else answer
-            self.core.observe(Seen(after, vcpu.id, addr, read, int(result == IoResult.FAULT)))
-        return result, answer
-
-    def _answer_io(self, vcpu: CoreVcpu, kind: int, addr: int, size: int, value: Any) -> tuple[int, Any]:
-        board = self.board
-        answer: Any = 0
-        try:
-            if kind == IoKind.MMIO_READ:
-                answer = board.mmio.read(addr, size, (1 << 8 * size) - 1)
-            elif kind == IoKind.MMIO_WRITE:
-                board.mmio.write(addr, size, value)
-            elif kind == IoKind.PORT_IN:
-                answer = board.ports.read(addr, size, (1 << 8 * size) - 1)
-            elif kind == IoKind.PORT_OUT:
-                board.ports.write(addr, size, value)
-            elif kind == IoKind.REG_READ:
-                answer = board.read_register(vcpu, addr)
-            elif kind == IoKind.REG_WRITE:
-                board.write_register(vcpu, addr, value)
-            elif kind == IoKind.PASTE:
-                answer = int(board.paste(vcpu, addr, value))
-            elif kind == IoKind.RECLAIM:
-                answer = self.choices.choose("reclaim", 8)
-            else:
-                answer = board.cpuid(vcpu, addr & 0xFFFFFFFF, addr >> 32)
-        except RegisterFault:
-            return IoResult.FAULT, answer
-        return IoResult.STOP if self._powered_off else IoResult.OK, answer
-
+    # ---------------------------------------------------------------- what is due
     def _next_deadline(self) -> int | None:
         """Earliest of the queue's and the devices'. Theirs is looked at anew when one has moved or has come."""
         if self._devices_moved:
@@ -398,7 +353,7 @@ class Machine:
         if self._turn_open is not None:  # what an exact stop interrupted goes on: no event, no decision in between
             number, limit = self._turn_open
             return self._run_vcpu(self.vcpus[number], limit, stop_vcpu, insn_limit)
-        if self._powered_off:
+        if self.powered_off:
             return self._ended()
         ready = self.core.ready(QUANTUM * CYC)
         if ready.n and ready.clock[0] > self.time_units:
@@ -477,7 +432,7 @@ class Machine:
 
     def _serve(self, vcpu: CoreVcpu, ex: Exit) -> tuple[int, str] | None:
         kind = ex.kind
-        if self._powered_off:
+        if self.powered_off:
             return self._ended()
         if kind in (ExitKind.LIMIT, ExitKind.STOP):
             return None
@@ -520,7 +475,7 @@ class Machine:
         outcome = self.board.on_hcall(vcpu, ex.nr)
         if self.core.observe is not None:
             self.core.observe(Seen(What.HCALL_DONE, vcpu.id, ex.nr))
-        if self._powered_off:
+        if self.powered_off:
             return self._ended()
         if outcome is Outcome.HALT:
             vcpu.halted, vcpu.parked = True, 0
@@ -554,11 +509,11 @@ class Machine:
     @property
     def power(self) -> tuple[bool, int | None]:
         """Whether the guest ended the run, and with which status."""
-        return self._powered_off, self.guest_status
+        return self.powered_off, self.guest_status
 
     @power.setter
     def power(self, state: tuple[bool, int | None]) -> None:
-        self._powered_off, self.guest_status = state
+        self.powered_off, self.guest_status = state
 
     @property
     def only(self) -> int | None:
