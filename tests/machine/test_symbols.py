@@ -175,7 +175,7 @@ def test_a_broken_file_is_refused_in_one_line(data: Any) -> None:
         raw[data.draw(st.integers(first, len(raw) - 1))] = data.draw(st.integers(0, 255))
     debug = DebugInfo("hello", bytes(raw))
     nothing = Machine_(lambda column: 0x1000, lambda at, size: bytes(size), 0x2000, False)
-    for look in (lambda: debug.lines, lambda: debug.variables(0x10000010, nothing), lambda: debug.type_names, lambda: debug.functions, lambda: debug.rules(0x10000000),
-                 lambda: debug.type_called("u64"), lambda: debug.type_at(0x10003000)):
+    for look in (lambda: debug.lines, lambda: debug.variables(0x10000010, nothing), lambda: debug.type_names, lambda: debug.functions,
+                 lambda: debug.rules(0x10000000), lambda: debug.type_called("u64"), lambda: debug.type_at(0x10003000)):
         with suppress(ConfigError):
             look()
