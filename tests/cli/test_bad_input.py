@@ -21,6 +21,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "good.elf").write_bytes(good)
     (tmp_path / "empty.elf").write_bytes(b"")
     (tmp_path / "truncated.elf").write_bytes(good[: len(good) // 2])
+    (tmp_path / "cropped.elf").write_bytes(good[:-1])
     (tmp_path / "stub.elf").write_bytes(good[:40])
     (tmp_path / "text.elf").write_text("this is not an image\n")
     (tmp_path / "arm64.elf").write_bytes(make_elf(EM_AARCH64))
@@ -37,7 +38,8 @@ CASES: list[tuple[str, str]] = [
     ("./absent.elf", "./absent.elf: cannot read: No such file"),
     (".", "."),
     ("./empty.elf", "empty file"),
-    ("./truncated.elf", "truncated.elf: "),
+    ("./truncated.elf", "truncated.elf: truncated"),
+    ("./cropped.elf", "cropped.elf: truncated: the section headers end"),
     ("./stub.elf", "stub.elf: malformed"),
     ("./text.elf", "not an ELF image"),
     ("./riscv.elf", "EM_RISCV"),

@@ -204,6 +204,10 @@ def _parse(name: str, raw: bytes) -> ElfImage:
         raise ConfigError(f"{name}: not an executable ({header['e_type']})")
     if elf.num_segments() > MAX_SEGMENTS:
         raise ConfigError(f"{name}: {elf.num_segments()} program headers, at most {MAX_SEGMENTS} make sense")
+    # Linkers write the section headers last: a file cut anywhere lacks them, also where only debug information is lost.
+    end = header["e_shoff"] + header["e_shnum"] * header["e_shentsize"]
+    if header["e_shoff"] and end > len(raw):
+        raise ConfigError(f"{name}: truncated: the section headers end at byte {end} of {len(raw)}")
     segments: list[Segment] = []
     notes: list[tuple[int, tuple[int, int]]] = []
     wants: list[tuple[str, str]] = []
