@@ -134,12 +134,21 @@ def test_report_as_json(tmp_path: Path) -> None:
         (["smallest-x86_64", "--budget", "10 s"], "a number of executions, or a time"),
         (["smallest-x86_64", "--bug", "nonsense"], "unknown bug"),
         (["smallest-x86_64", "--schedule", "step"], "is not KIND#NUMBER"),
+        (["smallest-x86_64", "--as-pytest", "nowhere/test.py"], "--as-pytest nowhere/test.py: cannot write: No such file"),
+        (["smallest-x86_64", "--record", "."], "--record .: cannot write: Is a directory"),
         ([], "which SCENARIO?"),
     ],
 )
 def test_usage(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert vmemu(["explore", *arguments]) == 2
     assert text in capsys.readouterr().err
+
+
+def test_what_came_to_nothing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert vmemu(["explore", "smallest-x86_64", "--schedule", "lunch#1,act#1=99"]) == 0
+    assert "no such decision or option was met, so all went on as usual there: lunch#1, act#1=99" in capsys.readouterr().err
+    assert vmemu(["explore", "smallest-x86_64", "--budget", "1", "--record", str(tmp_path / "x.rec")]) == 0
+    assert "nothing was found, so --record has nothing to write" in capsys.readouterr().err
 
 
 def test_bad_scenarios() -> None:

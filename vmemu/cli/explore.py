@@ -15,7 +15,7 @@ import click
 
 from vmemu.cli import trace as trace_option
 from vmemu.cli.boot import INTERRUPTED, Interrupt
-from vmemu.cli.output import count, duration, print_table, report_file, say
+from vmemu.cli.output import check_place, count, duration, print_table, report_file, say
 from vmemu.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from vmemu.machine.machine import Machine
 
 VIOLATED = 1
+#: Options that name files for what was found.
+_FILES = ("as-pytest", "record", "trace")
 STRATEGIES = ("random", "pct", "exhaustive", "portfolio")
 
 EPILOG = """\b
@@ -94,6 +96,8 @@ def explore(scenario: str | None, listing: bool, strategy: str, budget: str, job
     chosen = strategies.make(strategy, seed)
     switched = tuple(bug.id for bug in resolve(bugs))
     trace_option.check(outputs["trace"])
+    for option in _FILES:
+        check_place(outputs[option.replace("-", "_")], f"--{option}")
     if schedule is not None:
         return _show(found, schedule, switched, outputs)
     with report_file(json_path) as file:
@@ -112,6 +116,8 @@ def explore(scenario: str | None, listing: bool, strategy: str, budget: str, job
     if not quiet:
         _print(report)
     if best is None:
+        if missing := [f"--{option}" for option in _FILES if outputs[option.replace("-", "_")] is not None]:
+            say(f"nothing was found, so {' and '.join(missing)} {'has' if len(missing) == 1 else 'have'} nothing to write")
         return INTERRUPTED if report.ended == "interrupted" else 0
     _show(found, best.schedule, switched, outputs, quiet)
     return VIOLATED
@@ -157,7 +163,7 @@ def _shrunk(scenario: Scenario, bugs: tuple[str, ...], found: Execution) -> Exec
     explorer, line = Explorer(scenario, bugs), Line()
 
     def progress(tried: int, best: Schedule) -> None:
-        line.show(lambda: f"shrinking: {len(best)} deviations, {tried} executions")
+        line.show(lambda: f"shrinking: {_deviations(len(best))}, {tried} executions")
 
     try:
         shrinker = Shrinker(explorer.run, found.violations[0].invariant, progress=progress)
@@ -165,7 +171,7 @@ def _shrunk(scenario: Scenario, bugs: tuple[str, ...], found: Execution) -> Exec
     finally:
         line.clear()
         explorer.close()
-    say(f"shrunk from {len(found.made)} deviations to {len(best.made)} in {shrinker.tried} executions")
+    say(f"shrunk from {_deviations(len(found.made))} to {len(best.made)} in {shrinker.tried} executions")
     return best
 
 
@@ -173,6 +179,7 @@ def _show(scenario: Scenario, schedule: str, bugs: tuple[str, ...], outputs: dic
     """Run one schedule, tell its story, and write the files that were asked for."""
     from vmemu.lab.explore import as_pytest
     from vmemu.lab.explore.replay import replay
+    from vmemu.lab.explore.schedule import parse_schedule
 
     trace = outputs["trace"]
 
@@ -189,13 +196,19 @@ def _show(scenario: Scenario, schedule: str, bugs: tuple[str, ...], outputs: dic
             click.echo(f"violated: {violation}")
         if not execution.violations:
             click.echo(f"nothing was violated: {execution.reason} after {execution.insns} instructions, {duration(execution.ns)}")
+    if vanished := [str(d) for d in parse_schedule(schedule) if d not in execution.made]:
+        say(f"no such decision or option was met, so all went on as usual there: {', '.join(vanished)}")
     if execution.violations:
-        say(f"{len(execution.made)} deviations; reproduce with {command}")
+        say(f"{_deviations(len(execution.made))}; reproduce with {command}")
     if outputs["as_pytest"] is not None:
         if not execution.violations:
             raise ConfigError("--as-pytest: this schedule violates nothing")
         as_pytest.write(outputs["as_pytest"], as_pytest.test_file(scenario, bugs, execution, command))
     return VIOLATED if execution.violations else 0
+
+
+def _deviations(number: int) -> str:
+    return f"{number} deviation{'s' if number != 1 else ''}"
 
 
 def _command(scenario: Scenario, schedule: str, bugs: tuple[str, ...]) -> str:

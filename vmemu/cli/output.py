@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -50,6 +52,19 @@ def open_output(path: str, option: str) -> TextIO:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(f"{option} {path}: cannot write: {reason}") from None
+
+
+def check_place(path: str | None, option: str) -> None:
+    """Before hours of work whose result goes to `path`: ConfigError when no file can be made there."""
+    folder = os.path.dirname(path or "") or "."
+    if path is None:
+        return
+    if "\0" in path or not os.path.isdir(folder):
+        raise ConfigError(f"{option} {path}: cannot write: {os.strerror(errno.ENOENT)}")
+    if os.path.isdir(path):
+        raise ConfigError(f"{option} {path}: cannot write: {os.strerror(errno.EISDIR)}")
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise ConfigError(f"{option} {path}: cannot write: {os.strerror(errno.EACCES)}")
 
 
 @contextmanager
