@@ -30,7 +30,7 @@ def test_the_life_of_a_token_forwards_and_backwards(isa: str) -> None:
         assert token in shell("faults")
         ready = shell(f"until event ready {token}")
         assert f"(ready {token}; " in ready and shell.machine.insns > at
-        shell(f"back event not_present {token}")
+        shell(f"back event told {token}")
         assert shell.machine.insns == at and token in shell("faults")
         with pytest.raises(CommandError, match="ended before"):
             shell("until event not_present 0x12345678")
@@ -38,11 +38,11 @@ def test_the_life_of_a_token_forwards_and_backwards(isa: str) -> None:
 
 def test_kinds_of_events() -> None:
     for name in event_names():
-        event_kind(name)
-        event_kind(f"{name} 0x5 vcpu 1")
-    for wrong in ("", "nothing", "fault 1 2", "fault vcpu", "FAULT"):
+        event_kind(name, 2)
+        event_kind(f"{name} 0x5 vcpu 1", 2)
+    for wrong in ("", "nothing", "fault 1 2", "fault vcpu", "fault vcpu 2", "FAULT"):
         with pytest.raises(UsageError):
-            event_kind(wrong)
+            event_kind(wrong, 2)
     assert {w.name.lower() for w in What} - {"note"} <= set(event_names())
 
 

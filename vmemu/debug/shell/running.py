@@ -106,19 +106,25 @@ def _until_condition(text: str) -> Callable[[Machine], bool] | int | None:
         return None
 
 
+#: Other words for moments in a token's life: those that `faults` and `token` print.
+_ALIASES = {"told": "not_present", "done": "completed"}
+
+
 def event_names() -> list[str]:
     """Kinds of events that `until event` and `back event` take."""
-    return [*(what.name.lower() for what in What if what is not What.NOTE), *KINDS]
+    return [*(what.name.lower() for what in What if what is not What.NOTE), *KINDS, *_ALIASES]
 
 
-def event_kind(text: str) -> Callable[[Seen], bool]:
-    """``KIND [TOKEN] [vcpu N]``: kinds of core.observe in lower case, or of a token's life. Raises UsageError."""
+def event_kind(text: str, vcpus: int) -> Callable[[Seen], bool]:
+    """``KIND [TOKEN] [vcpu N]``: kinds of core.observe in lower case, or of a token's life; N below `vcpus`. Raises UsageError."""
     match = re.fullmatch(r"([a-z_]+)(?:\s+(0x[0-9a-fA-F]+|[0-9]+))?(?:\s+vcpu\s+([0-9]+))?", text.strip())
     if match is None or match[1] not in event_names():
         raise UsageError(f"event {text}: KIND [TOKEN] [vcpu N], with a KIND of {' '.join(event_names())}")
     vcpu = None if match[3] is None else int(match[3])
+    if vcpu is not None and vcpu >= vcpus:
+        raise UsageError(f"no vCPU {vcpu}: there are 0 to {vcpus - 1}")
     number = None if match[2] is None else int(match[2], 0)
-    name = match[1]
+    name = _ALIASES.get(match[1], match[1])
     note = name.encode() if name in KINDS else b""
     wanted = What.NOTE if note else What[name.upper()]
 
@@ -151,7 +157,7 @@ def until(debugger: Debugger, text: str) -> None:
         raise UsageError("until: where to? (help until)")
     session = debugger.session
     if match := re.fullmatch(r"event\s+(.+)", text):
-        kind = event_kind(match[1])
+        kind = event_kind(match[1], len(debugger.machine.vcpus))
         stop = move(debugger, lambda: session.until_event(kind))
     elif (target := _until_condition(text)) is None:
         _until_place(debugger, text)

@@ -38,7 +38,7 @@ def back(debugger: Debugger, text: str) -> None:
     elif word in ("continue", "c", "cont") and not rest:
         move(debugger, session.back_cont, forwards=False)
     elif word == "event" and rest:
-        kind = event_kind(rest)
+        kind = event_kind(rest, len(debugger.machine.vcpus))
         move(debugger, lambda: session.back_event(kind), forwards=False)
     elif word in ("step", "s") and not rest:
         _back_step(debugger)
