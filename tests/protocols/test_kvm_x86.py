@@ -11,7 +11,7 @@ from helpers.apf_x86 import AREA, VECTOR, Rig
 from vmemu.devices.lapic import SVR
 from vmemu.machine.board import RegisterFault
 from vmemu.machine.facility import Resolution
-from vmemu.protocols.async_page.pager import LIMIT
+from vmemu.protocols.async_page.work import LIMIT
 from vmemu.protocols.kvm_x86.abi import MSR_ACK, MSR_EN, MSR_INT
 
 BROADCAST = 0xFFFFFFFF

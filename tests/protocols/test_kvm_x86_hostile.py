@@ -17,7 +17,7 @@ from vmemu.devices.lapic import EOI, SVR
 from vmemu.machine import snapshot
 from vmemu.machine.board import RegisterFault
 from vmemu.machine.facility import Resolution
-from vmemu.protocols.async_page.pager import LIMIT
+from vmemu.protocols.async_page.work import LIMIT
 from vmemu.protocols.kvm_x86.abi import MSR_ACK, MSR_EN, MSR_INT
 
 BROADCAST = 0xFFFFFFFF

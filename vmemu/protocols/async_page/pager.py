@@ -9,23 +9,23 @@ What a protocol adds is a subclass: whom to tell, when, and how. Everything refu
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
 from vmemu.core import CYC, CoreVcpu, Cycles, Exit, PageState, Stage2
 from vmemu.core.events import EventKind
 from vmemu.core.table import GFN_BITS, SHARED, Table
 from vmemu.devices.base import State
-from vmemu.machine.elf import SLEEPER_WORDS
-from vmemu.machine.facility import Pager, Resolution
+from vmemu.machine.facility import Resolution
 from vmemu.machine.insight import ACCESSES, Insight
+from vmemu.protocols.async_page import report
 from vmemu.protocols.async_page.interventions import PageIns
 from vmemu.protocols.async_page.ledger import Ledger
 from vmemu.protocols.async_page.mishaps import IO_DONE, Mishaps
+from vmemu.protocols.async_page.notifier import Notifier
 from vmemu.protocols.async_page.references import MM, VM, References
 from vmemu.protocols.async_page.steps import Sequence, Sequencer
 from vmemu.protocols.async_page.words import Names, SharedWords
-from vmemu.protocols.async_page.work import BROADCAST, Mishap, Work
+from vmemu.protocols.async_page.work import BROADCAST, LIMIT, Mishap, Work
 from vmemu.protocols.interventions import add as add_steerable
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 #: As plain numbers: an enum's operators are slow, and these are on the path of every fault.
 ENTERING, REPEATED = int(Stage2.ENTERING), int(Stage2.REPEATED)
-#: ASYNC_PF_PER_VCPU: works of one vCPU at once, done ones and wake-alls included (x86-apf.md 1).
-LIMIT = 64
 #: How long a page-in takes when Choices decide, in quarters of the store's time: some are there at once, some are late.
 SPREAD = (4, 0, 8, 16)
 
@@ -45,17 +43,12 @@ WORKER_ANNOUNCING = ("fetch", "announce", "append", "request", "kick", "wake", "
 DEQUEUE = ("pop", "present", "unlink")
 
 
-class AsyncPager(Pager):
+class AsyncPager(Notifier):
     """State: `works` in flight or done by id, `done` ids by vCPU in order of completion, the hot tables, counters.
 
-    Subclasses set `announces_early` (the worker itself announces, as on s390 and in the pseries RFC) and `shared_gfns` (a page
-    is under way for the whole machine, not for one vCPU), and implement the abstract methods.
+    Subclasses say how their guest is told (notifier.py).
     """
 
-    #: Words for `drop` and `duplicate` besides those of every protocol, and their injectable events.
-    notifications: ClassVar[dict[str, str]] = {}
-    announces_early = False
-    shared_gfns = False
     VERSION = 1
 
     def __init__(self, machine: Machine, profile: str) -> None:
@@ -100,47 +93,6 @@ class AsyncPager(Pager):
         machine.pager = self
         add_steerable(machine, PageIns(self, self.notifications))
 
-    # ------------------------------------------------- what a protocol adds
-    @abstractmethod
-    def refuse(self, vcpu: CoreVcpu, ex: Exit) -> str | None:
-        """Why this fault must be served synchronously; None when the page-in may be asynchronous."""
-
-    @abstractmethod
-    def new_token(self, vcpu: CoreVcpu) -> int:
-        """The next token for this vCPU."""
-
-    @abstractmethod
-    def may_tell(self, vcpu: CoreVcpu, work: Work) -> bool:
-        """Would the guest hear now that this page is away? Changes nothing. False: its vCPU waits."""
-
-    @abstractmethod
-    def not_present(self, vcpu: CoreVcpu, work: Work) -> bool:
-        """Tell the guest that the page is away, as it may be told. False: it could not be done, and its vCPU waits."""
-
-    def not_told(self, vcpu: CoreVcpu, work: Work) -> None:
-        """It could not be told although it might have been."""
-
-    def told_in_vain(self, vcpu: CoreVcpu, work: Work) -> None:
-        """What `not_present` would have said is lost on its way; the host believes that it was told."""
-
-    @abstractmethod
-    def announces(self, vcpu: CoreVcpu, work: Work) -> bool:
-        """Would `present` tell the guest of this completion? Changes nothing."""
-
-    @abstractmethod
-    def can_dequeue(self, vcpu: CoreVcpu) -> bool:
-        """May the next completion be taken off `done`?"""
-
-    @abstractmethod
-    def present(self, vcpu: CoreVcpu, work: Work) -> bool:
-        """Tell the guest that the page is back (or, for a wake-all, that all are), if it `announces` it. True: it was told."""
-
-    def announced_in_vain(self, vcpu: CoreVcpu, work: Work) -> None:
-        """What `present` would have said is lost on its way; the host believes that it was announced."""
-
-    def raise_interrupt(self, vcpu: CoreVcpu) -> None:
-        """The interrupt that says that a page is back, for protocols that have one to each vCPU."""
-
     def on_repeated(self, vcpu: CoreVcpu, ex: Exit, work: Work) -> Resolution:
         """A fault on a page that is under way: by default the vCPU waits (x86-apf.md 5, row 4). One that came and was evicted again,
         before the guest would hear of it, is not under way any more: nothing would end that wait.
@@ -149,14 +101,6 @@ class AsyncPager(Pager):
             return self._synchronous(vcpu, ex, work.index, "repeated")
         self.ledger.count["repeated"] += 1
         return self.halt(vcpu, ex.gpa)
-
-    def asks(self, vcpu: CoreVcpu, work: Work, first: bool) -> bool:
-        """Does a completion ask for the vCPU's attention? By default the first of its list does. Asked once for each."""
-        return first
-
-    def wants_kick(self, vcpu: CoreVcpu, actor: str) -> bool:
-        """Must a first completion kick the vCPU out of its guest? False when the guest will come by itself."""
-        return True
 
     # --------------------------------------------------------------- faults
     def on_fault(self, vcpu: CoreVcpu, ex: Exit) -> Resolution:
@@ -632,10 +576,6 @@ class AsyncPager(Pager):
         if history is not None and last is not None:
             history.note("acknowledged", last.subject, last.number, text, vcpu.id)
 
-    def why_not_told(self, vcpu: CoreVcpu) -> str:
-        """Why `may_tell`, or `not_present`, has just said no; for people."""
-        return "the guest is not told: the vCPU waits"
-
     def insight(self) -> Insight:
         """Subclasses give one that knows their protocol."""
         from vmemu.protocols.async_page.insight import PagerInsight
@@ -647,15 +587,7 @@ class AsyncPager(Pager):
             self.core.put_event(kind, a, b, c, vcpu=vcpu)
 
     def sleepers(self) -> dict[str, int]:
-        """What the guest says about its wait table, when it says anything (elf.py, SLEEPER_WORDS)."""
-        if self.machine.sleepers is None:
-            return {}
-        gpa, words = self.machine.sleepers
-        page = self.machine.memory.peek(self.core.index(gpa)) or bytes(4096)
-        order: Literal["big", "little"] = "big" if self.core.isa.big_endian else "little"
-        values = [int.from_bytes(page[gpa % 4096 + 8 * i :][:8], order) for i in range(min(words, len(SLEEPER_WORDS)))]
-        named = dict(zip(SLEEPER_WORDS, values, strict=False))
-        return {"sleeping_at_end": named["sleeping"], "dummies_at_end": named["markers"], "guest": named}  # type: ignore[dict-item]
+        return report.sleepers(self)
 
     def summary(self) -> dict[str, Any]:
         return {"apf": self.profile, "tokens": self.ledger.summary(CYC * self.machine.board.cpu_hz // 1_000_000) | self.sleepers()}
@@ -665,44 +597,10 @@ class AsyncPager(Pager):
         return self.ledger.lines(self.profile, self.summary()["tokens"], blocked, self.machine.board.cpu_hz)
 
     def stalled(self) -> str | None:
-        parts = [f"{work}" for work in list(self.works.values())[:5]]
-        parts += [f"token {t:#x} of vCPU {w[0]} was never announced as ready" for t, w in list(self.ledger.away.items())[:5]]
-        asleep = self.sleepers().get("sleeping_at_end")
-        if asleep:
-            parts.append(f"{asleep} guest tasks sleep on tokens")
-        parts += self.ledger.losses[:5]
-        return f"async page faults ({self.profile}): " + "; ".join(parts) if parts else None
+        return report.stalled(self)
 
     def invariants(self) -> list[str]:
-        """Named as in x86-apf.md and bugs.md: COUNT, TOK, PAIR, REF, HALT."""
-        wrong = [f"PAIR: {text}" for text in self.ledger.problems] + [f"REF: {text}" for text in self.references.problems]
-        for vcpu in self.machine.vcpus:
-            own = [w for w in self.works.values() if w.vcpu == vcpu.id]
-            busy = self.sequencer.holder(vcpu.id)
-            if busy is None and self.queued[vcpu.id] != len(own):
-                wrong.append(f"COUNT: vCPU {vcpu.id} counts {self.queued[vcpu.id]} works and has {len(own)}")
-            if not 0 <= self.queued[vcpu.id] <= LIMIT + 1:
-                wrong.append(f"COUNT: vCPU {vcpu.id} has {self.queued[vcpu.id]} works, the limit is {LIMIT}")
-            if busy is None and vcpu.host_halted and not any(not w.wake_all for w in own):
-                wrong.append(f"HALT: vCPU {vcpu.id} waits for a page, and none of its is under way")
-        live = [w for w in self.works.values() if not w.wake_all and w.mishap != Mishap.AGAIN]
-        told = [w.token for w in live if w.injected]
-        if len(set(told)) != len(told):
-            wrong.append("TOK: a token is outstanding twice")
-        if not self.sequencer.resting:
-            held = {f"w{w.id}" for w in live if not w.done}
-            holding = set(self.references.holders[MM]) - {"owner"}
-            if holding != held:
-                wrong.append(f"REF: the address space is held by {sorted(holding)}, at work are {sorted(held)}")
-            if len(self.gfns) > len(live):
-                wrong.append(f"COUNT: {len(self.gfns)} gfns in the table, {len(live)} works")
-            if not self.announces_early:
-                keys = [self.gfn_key(self.vcpus[w.vcpu], w.gpa) for w in live]
-                if len(set(keys)) != len(keys):
-                    wrong.append("TOK: a page of one vCPU is under way with two tokens")
-                if any(self.gfns.get(key) is None for key in keys):
-                    wrong.append(f"COUNT: {len(self.gfns)} gfns in the table, one of {len(live)} works is not among them")
-        return wrong
+        return report.invariants(self)
 
     # ----------------------------------------------------------------- state
     def save(self) -> State:

@@ -7,6 +7,8 @@ from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import Any
 
+#: ASYNC_PF_PER_VCPU: works of one vCPU at once, done ones and wake-alls included (x86-apf.md 1).
+LIMIT = 64
 #: Token of the event that wakes every sleeper of a vCPU (x86-apf.md 1).
 BROADCAST = 0xFFFFFFFF
 
