@@ -98,3 +98,24 @@ def test_first_instant_is_exact(isa: str) -> None:
     end = first_instant(machine, lambda m: False)
     assert end is not None and end[0] == 0
     machine.close()
+
+
+def test_slots_of_snapshots_that_are_gone_are_used_again() -> None:
+    """More pages go to the store between snapshots than it has slots for; what older snapshots own stays as it was."""
+    options: dict[str, Any] = {"isa": "x86_64", "memory": "8M", "resident": "3M", "append": "pages=1500 passes=1000"}
+    end = 240_000_000
+    straight = Machine.boot("walk", **options)
+    expected = {}
+    for target in range(end // 12, end + 1, end // 12):
+        straight.run_to(target)
+        expected[target] = instant(straight)
+    straight.close()
+    machine = Machine.boot("walk", **options)
+    machine.travel(most=32, spacing=500_000)
+    assert machine.seek(end) is None and instant(machine) == expected[end]
+    assert machine.core.stats()["swap_out"] > 2 * int(machine.core.ptr.nslots)
+    targets = list(expected)
+    random.Random(3).shuffle(targets)
+    for target in targets:
+        assert machine.seek(target) is None and instant(machine) == expected[target], target
+    machine.close()

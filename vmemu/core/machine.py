@@ -248,6 +248,11 @@ class CoreMachine:
         for vcpu, (online, parked) in zip(self.vcpus, snapshot.turns, strict=True):
             vcpu.online, vcpu.parked = online, parked
 
+    @property
+    def room_for_snapshot(self) -> bool:
+        """Can every page change and go to the store before the next snapshot? Each owns the slots of the pages that it knows there."""
+        return bool(lib.snap_spare_slots(self.ptr) > self.ptr.npages)
+
     def drop_snapshot(self, snapshot: CoreSnapshot) -> None:
         check(lib.snap_drop(self.ptr, snapshot.ptr))
 

@@ -48,7 +48,7 @@ class Timeline:
         if self.pace:
             self._adapt(now)
         self.marks.append(snapshot.take(self.machine))
-        if len(self.marks) > self.most:
+        while len(self.marks) > self.most or (len(self.marks) > 2 and not self.machine.core.room_for_snapshot):
             at = min(range(1, len(self.marks) - 1), key=lambda i: self._worth(i, now))
             snapshot.drop(self.machine, self.marks.pop(at))
 

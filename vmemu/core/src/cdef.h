@@ -112,6 +112,7 @@ struct snapshot;
 struct snapshot *snap_take(struct machine *);
 int snap_restore(struct machine *, struct snapshot *);
 int snap_drop(struct machine *, struct snapshot *);
+uint32_t snap_spare_slots(struct machine *);
 uint32_t snap_pages(const struct snapshot *);
 
 struct saved_memory {

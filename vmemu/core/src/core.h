@@ -181,6 +181,8 @@ u32 snap_pages(const struct snapshot *);                /* frames copied so far 
 void snap_copy(struct machine *, u32 frame);            /* before the frame's first change */
 bool snap_has(const struct machine *, u32 frame);       /* the newest snapshot has its copy, or there is none */
 bool snap_owns_slot(const struct machine *, u32 slot);
+u32 snap_spare_slots(struct machine *);                 /* of the C store; those of snapshots that are gone are found again first, if few are left */
+void snap_sweep_slots(struct machine *);
 void snap_free(struct machine *);
 u32 snap_seq(const struct machine *);
 

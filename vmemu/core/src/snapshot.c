@@ -379,8 +379,40 @@ int snap_restore(struct machine *m, struct snapshot *s)
     return 0;
 }
 
+/* Slots that no page and no snapshot refers to are free again. The lists of free slots of older snapshots lack them: after going back
+ * there they are found anew. */
+void snap_sweep_slots(struct machine *m)
+{
+    u8 *used = calloc((size_t)m->slot_next + 1, 1);
+
+    if (!used)
+        return;                                         /* another time */
+    for (u32 i = 0; i < m->npages; i++)
+        if (m->s2[i].slot < m->slot_next)
+            used[m->s2[i].slot] = 1;
+    for (const struct snapshot *s = m->snap; s; s = s->older)
+        for (u32 i = 0; i < m->npages; i++)
+            if (s->live[i / S2_CHUNK] && s->s2[i].slot < m->slot_next)
+                used[s->s2[i].slot] = 1;
+    for (u32 i = 0; i < m->nslot_free; i++)
+        used[m->slot_free[i]] = 1;
+    for (u32 i = m->slot_next; i-- > 0;)
+        if (!used[i])
+            m->slot_free[m->nslot_free++] = i;
+    free(used);
+}
+
+u32 snap_spare_slots(struct machine *m)
+{
+    if (!m->c_store)
+        return ~0u;                                     /* Python keeps them */
+    if (m->nslots - m->slot_next + m->nslot_free <= m->npages)
+        snap_sweep_slots(m);
+    return m->nslots - m->slot_next + m->nslot_free;
+}
+
 /* Its frame copies go to the next older snapshot, which needs those it has not made itself; the slots that only it owned are lost to
- * the run until an older one is restored. */
+ * the run until they are swept up, or an older one is restored. */
 int snap_drop(struct machine *m, struct snapshot *s)
 {
     struct snapshot **at = &m->snap;

@@ -60,7 +60,7 @@ int s2_add_region(struct machine *m, u64 gpa, u64 size)
 }
 
 /* Room for slots that only snapshots still own: each may hold a whole memory. Address space, not memory. */
-#define SNAP_SLOTS 8
+#define SNAP_SLOTS 12
 
 int s2_use_c_store(struct machine *m)
 {
@@ -290,6 +290,9 @@ u32 s2_reclaim(struct machine *m, struct vcpu *v, u32 *out, u32 max)
 /* False: many snapshots own many slots, the page stays where it is. */
 static bool write_to_slot(struct machine *m, struct vcpu *v, u32 page)
 {
+    if (unlikely(!m->nslot_free && m->slot_next == m->nslots))
+        snap_sweep_slots(m);
+
     u32 slot = m->nslot_free ? m->slot_free[--m->nslot_free] : m->slot_next++;
 
     if (slot >= m->nslots) {
