@@ -33,7 +33,7 @@ _WHICH = st.integers(0, 7)
 #: Observations that a failure's story is made of.
 _KEPT = 256
 #: Most turns of one `run`.
-_LONGEST = 8
+_LONGEST = 6
 
 
 class Broken(AssertionError):

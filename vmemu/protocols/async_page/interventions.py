@@ -67,6 +67,8 @@ class PageIns(Steerable):
         if work.id in self._pager.io.get(work.index, ()):
             self._pager.mishaps.end_io(work.index, max(work.deadline, self._machine.instant()) + ns)
             return f"{target}: its I/O ends {ns // 1000} us later, at {work.deadline / 1000:.3f} us{self._shared(work)}"
+        if self._pager.announces_early and work.done:
+            raise Refused(f"EBUSY: delay {target}: it is announced already")
         if work.mishap == Mishap.LATE or not work.done or work.id not in self._pager.done[work.vcpu]:
             raise Refused(f"EBUSY: delay {target}: it is between two steps, or late already")
         self._pager.mishaps.hold_back(work, ns)
