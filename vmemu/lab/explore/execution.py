@@ -209,8 +209,12 @@ class Explorer:
         self._begin(())
 
     def turn(self) -> tuple[int, str] | None:
-        """One turn of the machine; how it ended, if it did."""
-        return _ending(self.machine.turn)
+        """One turn of the machine; how the execution ended, if it did."""
+        turns, until = self.machine.turns, self.scenario.until
+        end = _ending(self.machine.turn)
+        if end is None and until is not None and self.machine.turns != turns and until(self.machine):
+            return OK, FAR_ENOUGH
+        return end
 
     def offer(self) -> str | None:
         """After a turn: the environment decides about an action. The command that was given, whether it could be done or not."""
